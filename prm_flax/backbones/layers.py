@@ -1,0 +1,108 @@
+"""The layers the backbones are made of, each a module so that it can be counted."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from prm_flax.backbones.norm import BatchNorm, Statistics
+
+# He et al. 2015: normal with variance 2 / fan-out, as the official programs draw.
+kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class ReLU(nn.Module):
+    """max(x, 0), or min(max(x, 0), limit)."""
+
+    limit: float | None = None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """x of any shape."""
+        if self.limit is None:
+            return nn.relu(x)
+        # Derivative 0 at the limit too, as PyTorch's; jnp.minimum would give ½.
+        return jnp.where(x < self.limit, nn.relu(x), jnp.asarray(self.limit, x.dtype))
+
+
+class MaxPool(nn.Module):
+    """3×3 max pooling, stride 2, padding 1."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(b, h, w, c) -> (b, ⌈h/2⌉, ⌈w/2⌉, c)."""
+        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+
+def global_mean(x: jax.Array) -> jax.Array:
+    """(b, h, w, c) -> (b, c): the mean over all positions, summed in float32."""
+    core = jnp.promote_types(x.dtype, jnp.float32)
+    return x.mean((1, 2), dtype=core).astype(x.dtype)
+
+
+class GlobalAveragePool(nn.Module):
+    """`global_mean` as a layer, which the paper's counter counts."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(b, h, w, c) -> (b, c)."""
+        return global_mean(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """Builds the layers of one network, which share dtypes and batch-norm settings.
+
+    Attributes:
+        dtype: of the computation, None for the input's and parameters' common one.
+        param_dtype: of the parameters.
+        batch_norm: images of a batch-norm statistic, or "global".
+        momentum: of the running statistics.
+        epsilon: of the batch norm.
+    """
+
+    dtype: Any
+    param_dtype: Any
+    batch_norm: Statistics
+    momentum: float
+    epsilon: float
+
+    @property
+    def _types(self) -> dict[str, Any]:
+        return {"dtype": self.dtype, "param_dtype": self.param_dtype}
+
+    def conv(self, features: int, kernel: int, name: str, stride=1, groups=1):
+        """A convolution k×k without bias, padding (k-1)/2."""
+        pad = (kernel - 1) // 2
+        return nn.Conv(
+            features,
+            (kernel, kernel),
+            (stride, stride),
+            padding=((pad, pad), (pad, pad)),
+            feature_group_count=groups,
+            use_bias=False,
+            kernel_init=kaiming_normal,
+            name=name,
+            **self._types,
+        )
+
+    def norm(self, name: str, *, zero: bool = False) -> BatchNorm:
+        """A batch norm; `zero` starts its scale at 0."""
+        init = nn.initializers.zeros if zero else nn.initializers.ones
+        return BatchNorm(
+            self.batch_norm,
+            self.momentum,
+            self.epsilon,
+            scale_init=init,
+            name=name,
+            **self._types,
+        )
+
+    def dense(self, features: int, name: str, kernel_init, bias_init) -> nn.Dense:
+        """A dense layer with bias."""
+        return nn.Dense(
+            features,
+            kernel_init=kernel_init,
+            bias_init=bias_init,
+            name=name,
+            **self._types,
+        )

@@ -1,0 +1,158 @@
+"""What MobileNetV2 and MnasNet share: inverted residuals and the tail."""
+
+from functools import partial
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from prm_flax.backbones.layers import Layers, ReLU, global_mean
+from prm_flax.backbones.norm import Statistics
+from prm_flax.backbones.slot import Recalibration, recalibrated
+
+# For both networks: the official MnasNet program draws from N(mean 0.01, std 1), a slip.
+classifier_init = nn.initializers.normal(0.01)
+
+
+class Stage(NamedTuple):
+    """One row of the papers' tables: n inverted residuals of the same width."""
+
+    expansion: int
+    channels: int
+    repeats: int
+    stride: int
+    kernel: int = 3
+
+
+class InvertedResidual(nn.Module):
+    """1×1 expansion, depthwise k×k, linear 1×1 projection, and the identity if any.
+
+    Attributes:
+        channels: of the output.
+        stride: of the depthwise convolution.
+        expansion: hidden over input channels; 1 leaves the first convolution out.
+        kernel: k.
+        stage: passed to the recalibration factory.
+        names: ("expand", "depthwise", "project") -> names of (convolution, norm).
+        relu_limit: 6 for ReLU6, None for ReLU.
+    """
+
+    channels: int
+    stride: int
+    expansion: int
+    kernel: int
+    stage: int
+    names: MappingProxyType[str, tuple[str, str]]
+    relu_limit: float | None
+    layers: Layers
+    recalibration: Recalibration | None
+    slot: str
+    zero_init: bool
+
+    @nn.compact
+    def __call__(self, x, train):
+        """(b, h, w, c) -> (b, h/stride, w/stride, channels)."""
+        conv, norm = self.layers.conv, self.layers.norm
+        hidden = x.shape[-1] * self.expansion
+        y = x
+        if self.expansion != 1:
+            conv_name, norm_name = self.names["expand"]
+            y = conv(hidden, 1, conv_name)(y)
+            y = ReLU(self.relu_limit)(norm(norm_name)(y, train))
+        conv_name, norm_name = self.names["depthwise"]
+        y = conv(hidden, self.kernel, conv_name, self.stride, groups=hidden)(y)
+        y = ReLU(self.relu_limit)(norm(norm_name)(y, train))
+        conv_name, norm_name = self.names["project"]
+        y = conv(self.channels, 1, conv_name)(y)
+        y = norm(norm_name, zero=self.zero_init)(y, train)
+        y = recalibrated(self, self.recalibration, self.slot, y, self.stage, train)
+        return x + y if x.shape == y.shape else y
+
+
+class MobileNet(nn.Module):
+    """The part of a mobile network that does not depend on which one it is.
+
+    Attributes:
+        num_classes: logits.
+        recalibration: factory of the modules in the slot, or None.
+        slot: their name.
+        features_only: return {"stage1": …} instead of logits, and have no classifier.
+
+    The other attributes are the options of `create_model`.
+    """
+
+    num_classes: int = 1000
+    recalibration: Recalibration | None = None
+    slot: str = "recalibration"
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    dropout: float = 0.2
+    batch_norm: Statistics = "global"
+    bn_momentum: float = 0.9
+    bn_epsilon: float = 1e-5
+    zero_init: bool = False
+    remat: bool = False
+    features_only: bool = False
+
+    stages: ClassVar[tuple[Stage, ...]]
+    relu_limit: ClassVar[float | None]
+
+    @property
+    def feature_info(self) -> tuple[tuple[str, int, int], ...]:
+        """Name, channels and stride (pixels) of every stage's output."""
+        info, stride = [], 2
+        for k, stage in enumerate(self.stages):
+            stride *= stage.stride
+            info.append((f"stage{k + 1}", stage.channels, stride))
+        return tuple(info)
+
+    def layers(self) -> Layers:
+        """The layers with this network's dtypes and batch-norm settings."""
+        return Layers(
+            self.dtype,
+            self.param_dtype,
+            self.batch_norm,
+            self.bn_momentum,
+            self.bn_epsilon,
+        )
+
+    def blocks(self, x, train, layers, block_names, layer_names):
+        """x through all inverted residuals; returns x and every stage's output.
+
+        `block_names(stage, i)` names a block, `layer_names(expansion)` its layers.
+        """
+        block = InvertedResidual
+        if self.remat:
+            block = nn.remat(block, static_argnums=(2,))
+        block = partial(
+            block,
+            layers=layers,
+            recalibration=self.recalibration,
+            slot=self.slot,
+            zero_init=self.zero_init,
+            relu_limit=self.relu_limit,
+        )
+        features = {}
+        for k, stage in enumerate(self.stages):
+            for i in range(stage.repeats):
+                x = block(
+                    channels=stage.channels,
+                    stride=stage.stride if i == 0 else 1,
+                    expansion=stage.expansion,
+                    kernel=stage.kernel,
+                    stage=k + 1,
+                    names=layer_names(stage.expansion),
+                    name=block_names(k, i),
+                )(x, train)
+            features[f"stage{k + 1}"] = x
+        return x, features
+
+    def classify(self, x: jax.Array, train: bool, layers: Layers) -> jax.Array:
+        """(b, h, w, c) -> logits (b, num_classes)."""
+        # A function in the official programs, and so free by the paper's counter.
+        x = global_mean(x)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        zeros = nn.initializers.zeros
+        return layers.dense(self.num_classes, "classifier_1", classifier_init, zeros)(x)

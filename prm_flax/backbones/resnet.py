@@ -1,0 +1,199 @@
+"""ResNet v1.5 (stride in the 3×3 convolution), for ImageNet and for small images.
+
+Reference: He et al., CVPR 2016; the PRM authors' program, whose parameter names the
+modules bear with `_` for `.`.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from prm_flax.backbones.layers import GlobalAveragePool, Layers, MaxPool, ReLU
+from prm_flax.backbones.norm import Statistics
+from prm_flax.backbones.slot import Recalibration, recalibrated
+from prm_flax.errors import unknown
+
+
+class Stem(NamedTuple):
+    """Kernel and stride of the first convolution; whether a max pool follows."""
+
+    kernel: int
+    stride: int
+    pool: bool
+
+
+STEMS = MappingProxyType(
+    {
+        "imagenet": Stem(kernel=7, stride=2, pool=True),
+        "3x3": Stem(kernel=3, stride=1, pool=False),
+        "3x3_stride2": Stem(kernel=3, stride=2, pool=False),
+    }
+)
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and the identity, or a 1×1 convolution of it."""
+
+    planes: int
+    stride: int
+    stage: int
+    layers: Layers
+    recalibration: Recalibration | None
+    slot: str
+    zero_init: bool
+
+    expansion = 1
+
+    @nn.compact
+    def __call__(self, x, train):
+        """(b, h, w, c) -> (b, h/stride, w/stride, planes)."""
+        conv, norm = self.layers.conv, self.layers.norm
+        y = conv(self.planes, 3, "conv1", self.stride)(x)
+        y = ReLU()(norm("bn1")(y, train))
+        y = conv(self.planes, 3, "conv2")(y)
+        y = norm("bn2", zero=self.zero_init)(y, train)
+        y = recalibrated(self, self.recalibration, self.slot, y, self.stage, train)
+        return ReLU()(y + _shortcut(self, x, y, train))
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3 and 1×1 convolutions and the identity, or a 1×1 convolution of it."""
+
+    planes: int
+    stride: int
+    stage: int
+    layers: Layers
+    recalibration: Recalibration | None
+    slot: str
+    zero_init: bool
+
+    expansion = 4
+
+    @nn.compact
+    def __call__(self, x, train):
+        """(b, h, w, c) -> (b, h/stride, w/stride, 4·planes)."""
+        conv, norm = self.layers.conv, self.layers.norm
+        y = ReLU()(norm("bn1")(conv(self.planes, 1, "conv1")(x), train))
+        y = conv(self.planes, 3, "conv2", self.stride)(y)
+        y = ReLU()(norm("bn2")(y, train))
+        y = conv(4 * self.planes, 1, "conv3")(y)
+        y = norm("bn3", zero=self.zero_init)(y, train)
+        y = recalibrated(self, self.recalibration, self.slot, y, self.stage, train)
+        return ReLU()(y + _shortcut(self, x, y, train))
+
+
+def _shortcut(block, x, y, train):
+    if x.shape == y.shape:
+        return x
+    x = block.layers.conv(y.shape[-1], 1, "downsample_0", block.stride)(x)
+    return block.layers.norm("downsample_1")(x, train)
+
+
+class ResNet(nn.Module):
+    """A residual network; `prm_flax.create_model` builds the usual ones by name.
+
+    Attributes:
+        block: `BasicBlock` or `Bottleneck`.
+        depths: blocks of each stage.
+        width: planes of the first stage; each next stage has twice as many.
+        num_classes: logits.
+        stem: "imagenet" (7×7 stride 2 and max pool), "3x3" or "3x3_stride2".
+        recalibration: factory of the modules in the slot, or None.
+        slot: their name.
+        features_only: return {"stage1": …} instead of logits, and have no classifier.
+
+    The other attributes are the options of `create_model`.
+    """
+
+    block: Callable[..., nn.Module]
+    depths: tuple[int, ...]
+    width: int = 64
+    num_classes: int = 1000
+    stem: str = "imagenet"
+    recalibration: Recalibration | None = None
+    slot: str = "recalibration"
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    dropout: float = 0.0
+    batch_norm: Statistics = "global"
+    bn_momentum: float = 0.9
+    bn_epsilon: float = 1e-5
+    zero_init: bool = False
+    remat: bool = False
+    features_only: bool = False
+
+    @property
+    def feature_info(self) -> tuple[tuple[str, int, int], ...]:
+        """Name, channels and stride (pixels) of every stage's output."""
+        stem = _stem(self.stem)
+        first = stem.stride * (2 if stem.pool else 1)
+        return tuple(
+            (f"stage{k + 1}", self._planes(k) * self.block.expansion, first * 2**k)
+            for k in range(len(self.depths))
+        )
+
+    def _planes(self, stage_index: int) -> int:
+        return self.width * 2**stage_index
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False):
+        """(b, h, w, c) -> logits (b, num_classes), or the stages' features."""
+        stem = _stem(self.stem)
+        layers = Layers(
+            self.dtype,
+            self.param_dtype,
+            self.batch_norm,
+            self.bn_momentum,
+            self.bn_epsilon,
+        )
+        x = layers.conv(self.width, stem.kernel, "conv1", stem.stride)(x)
+        x = ReLU()(layers.norm("bn1")(x, train))
+        if stem.pool:
+            x = MaxPool()(x)
+        block = self._block(layers)
+        features = {}
+        for k, depth in enumerate(self.depths):
+            for i in range(depth):
+                stride = 2 if k > 0 and i == 0 else 1
+                x = block(self._planes(k), stride, k + 1, name=f"layer{k + 1}_{i}")(
+                    x, train
+                )
+            features[f"stage{k + 1}"] = x
+        if self.features_only:
+            return features
+        x = GlobalAveragePool()(x)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        bound = 1 / math.sqrt(x.shape[-1])
+        uniform = _uniform(bound)
+        return layers.dense(self.num_classes, "fc", uniform, uniform)(x)
+
+    def _block(self, layers: Layers):
+        block = nn.remat(self.block, static_argnums=(2,)) if self.remat else self.block
+        return partial(
+            block,
+            layers=layers,
+            recalibration=self.recalibration,
+            slot=self.slot,
+            zero_init=self.zero_init,
+        )
+
+
+def _stem(name: str) -> Stem:
+    if name not in STEMS:
+        raise unknown("stem", name, STEMS)
+    return STEMS[name]
+
+
+def _uniform(bound: float):
+    """U(-bound, bound), PyTorch's start of a dense layer with bound = 1/√fan-in."""
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init

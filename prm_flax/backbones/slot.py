@@ -1,0 +1,74 @@
+"""The slot: where a recalibration module goes in a residual branch, and what fits."""
+
+import dataclasses
+from typing import Any, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from prm_flax.prm.linen import PRM
+
+
+class Recalibration(Protocol):
+    """A factory of recalibration modules, the type of the option `recalibration`.
+
+    It is called once for every residual branch, with the branch's channels and its
+    stage (from 1), and returns a Linen module that is then called as
+    `module(x, train=train)` on the output (b, h, w, channels) of the branch's last
+    norm and returns an array of the same shape. Make it a module-level function or a
+    frozen dataclass, so that it can be hashed.
+
+    Example:
+        >>> from prm_flax import PRM, create_model
+        >>> def early_prm(channels, stage):
+        ...     return PRM(8 if stage == 1 else 16)
+        >>> model = create_model("resnet18", recalibration=early_prm)
+    """
+
+    def __call__(self, channels: int, stage: int) -> nn.Module:
+        """Makes the module of one branch."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class PRMFactory:
+    """Makes the `PRM` of each branch, with min(groups, channels) groups."""
+
+    groups: int
+    similarity: str = "dot"
+    ddof: int = 0
+    position: bool = True
+    normalize: bool = True
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    def __call__(self, channels: int, stage: int) -> PRM:
+        """The PRM for a branch of `channels` channels; every stage's is alike."""
+        options = dataclasses.asdict(self) | {"groups": min(self.groups, channels)}
+        return PRM(**options)
+
+
+def recalibrated(
+    parent: nn.Module,
+    factory: Recalibration | None,
+    name: str,
+    x: jax.Array,
+    stage: int,
+    train: bool,
+) -> jax.Array:
+    """x through the factory's module as the child `name` of `parent`; x if None."""
+    if factory is None:
+        return x
+    module = factory(x.shape[-1], stage)
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            "recalibration must return a Linen module for (channels, stage), got "
+            f"{type(module).__name__}."
+        )
+    y = module.clone(parent=parent, name=name)(x, train=train)
+    if y.shape != x.shape:
+        raise ValueError(
+            f"A recalibration module must keep the shape: {x.shape} became {y.shape}."
+        )
+    return y

@@ -1,0 +1,1 @@
+"""The PRM module: the definition (functional), and its Linen and NNX forms."""

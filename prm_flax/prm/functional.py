@@ -1,0 +1,144 @@
+"""PRM, the Position-Aware Recalibration Module: the one definition.
+
+Every other form of PRM (Linen, NNX, fast paths) calls or equals `recalibrate`.
+
+Reference: X. Ma, S. Fu, "Position-Aware Recalibration Module: Learning From
+Feature Semantics and Feature Position", IJCAI 2020, section 3.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from prm_flax.prm.checks import check_input
+from prm_flax.prm.numerics import mean, normalized, position_encoding
+from prm_flax.prm.similarity import SIMILARITIES
+
+
+class PRMParams(NamedTuple):
+    """The 4g + 3 parameters of a PRM with g groups.
+
+    Attributes:
+        alpha: (g,) weight of the similarity to the query position (eq. 1).
+        beta: (g,) weight of the similarity to the global context (eq. 1).
+        lam: (g,) scale λ of the normalised scores (eq. 8).
+        xi: (g,) shift ξ of the normalised scores (eq. 8).
+        theta: (2,) scale of the row and of the column distance (eq. 5).
+        d: () width of the position encoding, in scaled pixels (eq. 5).
+    """
+
+    alpha: jax.Array
+    beta: jax.Array
+    lam: jax.Array
+    xi: jax.Array
+    theta: jax.Array
+    d: jax.Array
+
+
+class PRMMaps(NamedTuple):
+    """What a PRM looked at.
+
+    Attributes:
+        query: (..., g, 2) int32, row and column of each group's query position.
+        position: (..., h, w, g) D, the position encoding (eq. 5).
+        sim_query: (..., h, w, g) φ(x, q), the similarity to the query.
+        sim_context: (..., h, w, g) φ(x, z), the similarity to the global context.
+        scores: (..., h, w, g) S of eq. 1, before the normalisation of eq. 7.
+        gate: (..., h, w, g) in (0, 1), what x is multiplied by.
+    """
+
+    query: jax.Array
+    position: jax.Array
+    sim_query: jax.Array
+    sim_context: jax.Array
+    scores: jax.Array
+    gate: jax.Array
+
+
+def recalibrate(
+    x: jax.Array,
+    params: PRMParams,
+    *,
+    groups: int | None = None,
+    similarity: str = "dot",
+    ddof: int = 0,
+    position: bool = True,
+    normalize: bool = True,
+    return_maps: bool = False,
+) -> jax.Array | tuple[jax.Array, PRMMaps]:
+    """Gates each group of channels by likeness to its query, distance and context.
+
+    Per sample and group of C/g channels, over the N = h·w positions i::
+
+        q   = x at p_q,  p_q = argmax_i mean_c x_i^c        (first on a tie)
+        z   = mean_i x_i
+        D_i = mean_a exp(-½ (θ_a |p_i - p_q|_a / d)²) / (d √(2π))       (eq. 5)
+        S_i = α φ(x_i, q) D_i + β φ(x_i, z)                             (eq. 1)
+        T_i = (S_i - μ) / (σ + 1e-5)                              (eqs. 6 and 7)
+        y_i = sigmoid(λ T_i + ξ) x_i                              (eqs. 1 and 8)
+
+    Gradients flow through q and z; p_q is a constant. The arithmetic is in
+    float32, in float64 where x is float64. Where the formula has no value or no
+    derivative (σ = 0, a zero vector under the cosine, d = 0) the result is finite
+    and the derivative 0: `prm_flax/prm/README.md` lists every such place.
+
+    Args:
+        x: (..., h, w, C) features, any number of leading batch axes, floating.
+        params: the parameters, g = len(params.alpha).
+        groups: g, to have it checked against the parameters.
+        similarity: φ: "dot" (eq. 4), "l1" (eq. 3) or "cosine" (eq. 2).
+        ddof: σ divides by N - ddof: 0 is the paper's, 1 the official code's.
+        position: False leaves the position encoding out (D = 1).
+        normalize: False leaves eq. 7 out (T = S).
+        return_maps: also return the `PRMMaps`.
+
+    Returns:
+        y of x's shape and dtype; with `return_maps` the pair (y, maps).
+
+    Raises:
+        ValueError: an unknown similarity, a wrong ddof, shapes that do not fit.
+        TypeError: x is not floating.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from prm_flax import PRMParams, recalibrate
+        >>> one, zero = jnp.ones(2), jnp.zeros(2)
+        >>> params = PRMParams(zero, one, zero, one, jnp.ones(2), jnp.ones(()))
+        >>> x = jnp.ones((1, 4, 4, 8))
+        >>> bool(jnp.allclose(recalibrate(x, params), x * jax.nn.sigmoid(1.0)))
+        True
+    """
+    params = PRMParams(*(jnp.asarray(leaf) for leaf in params))
+    check_input(x, params, groups, similarity, ddof)
+    *batch, h, w, channels = x.shape
+    g = params.alpha.shape[0]
+    core = jnp.promote_types(x.dtype, jnp.float32)
+    alpha, beta, lam, xi, theta, d = (leaf.astype(core) for leaf in params)
+    phi = SIMILARITIES[similarity]
+
+    xs = x.astype(core).reshape(*batch, h * w, g, channels // g)
+    # The sum has the mean's argmax; dividing could only round two values to a tie.
+    index = jnp.argmax(lax.stop_gradient(xs).sum(-1), axis=-2).astype(jnp.int32)
+    query = jnp.take_along_axis(xs, index[..., None, :, None], axis=-3)
+    context = mean(xs, axis=-3)
+
+    sim_query, sim_context = phi(xs, query), phi(xs, context)
+    scores = alpha * sim_query
+    if position or return_maps:
+        row_column = jnp.stack([index // w, index % w], axis=-1)
+    if position:
+        encoding = position_encoding(row_column, theta, d, (h, w))
+        scores = scores * encoding
+    scores = scores + beta * sim_context
+    normed = normalized(scores, ddof, axis=-2) if normalize else scores
+    gate = jax.nn.sigmoid(lam * normed + xi)
+
+    y = (xs * gate[..., None]).reshape(x.shape).astype(x.dtype)
+    if not return_maps:
+        return y
+    if not position:
+        encoding = jnp.ones_like(scores)
+    maps = (encoding, sim_query, sim_context, scores, gate)
+    return y, PRMMaps(row_column, *(m.reshape(*batch, h, w, g) for m in maps))

@@ -1,0 +1,83 @@
+"""PRM as a Flax NNX module, with the same leaf names as the Linen one."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from prm_flax.prm.checks import check_options, check_shape
+from prm_flax.prm.functional import PRMParams, recalibrate
+from prm_flax.prm.linen import INITIAL_VALUES
+
+
+class PRM(nnx.Module):
+    """Position-Aware Recalibration Module, see `recalibrate` for the mathematics.
+
+    Args:
+        groups: g, the number of heads; must divide the channels.
+        similarity: "dot", "l1" or "cosine".
+        ddof: 0, the paper's σ, or 1, the official code's.
+        position: False leaves the position encoding out.
+        normalize: False leaves the normalisation of the scores out.
+        dtype: if given, x is cast to it and the result has it; else x's.
+        param_dtype: the parameters' dtype.
+        rngs: θ is drawn from its stream "params".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from prm_flax.nnx import PRM
+        >>> prm = PRM(4, rngs=nnx.Rngs(0))
+        >>> prm(jnp.ones((2, 8, 8, 16))).shape
+        (2, 8, 8, 16)
+
+    Reference: Ma & Fu, IJCAI 2020; github.com/13952522076/PRM.
+    """
+
+    def __init__(
+        self,
+        groups: int = 64,
+        *,
+        similarity: str = "dot",
+        ddof: int = 0,
+        position: bool = True,
+        normalize: bool = True,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        check_options(groups, similarity, ddof)
+        self.groups = groups
+        self.similarity = similarity
+        self.ddof = ddof
+        self.position = position
+        self.normalize = normalize
+        self.dtype = dtype
+        g = (groups,)
+        key = rngs.params()
+        self.alpha = nnx.Param(INITIAL_VALUES.alpha(key, g, param_dtype))
+        self.beta = nnx.Param(INITIAL_VALUES.beta(key, g, param_dtype))
+        self.lam = nnx.Param(INITIAL_VALUES.lam(key, g, param_dtype))
+        self.xi = nnx.Param(INITIAL_VALUES.xi(key, g, param_dtype))
+        self.theta = nnx.Param(INITIAL_VALUES.theta(key, (2,), param_dtype))
+        self.d = nnx.Param(INITIAL_VALUES.d(key, (), param_dtype))
+
+    def __call__(self, x: jax.Array, train: bool = False, *, return_maps: bool = False):
+        """Recalibrates x (..., h, w, C); `train` changes nothing here.
+
+        With `return_maps` the result is the pair (y, `PRMMaps`).
+        """
+        check_shape(x.shape, x.dtype, self.groups)
+        params = PRMParams(
+            *(getattr(self, name).get_value() for name in PRMParams._fields)
+        )
+        return recalibrate(
+            x if self.dtype is None else x.astype(self.dtype),
+            params,
+            similarity=self.similarity,
+            ddof=self.ddof,
+            position=self.position,
+            normalize=self.normalize,
+            return_maps=return_maps,
+        )

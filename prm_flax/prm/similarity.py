@@ -1,0 +1,56 @@
+"""The three similarities φ of section 3.1, in a table.
+
+Each takes positions (..., n, g, c) and one vector a group (..., 1, g, c) and
+returns (..., n, g).
+"""
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from prm_flax.prm.numerics import absolute, norm
+
+Similarity = Callable[[Array, Array], Array]
+
+# Paper, below eq. 2.
+COSINE_EPSILON = 1e-8
+
+
+def dot(
+    x: Float[Array, "*b n g c"], v: Float[Array, "*b 1 g c"]
+) -> Float[Array, "*b n g"]:
+    """Dot product x·v, eq. 4."""
+    return jnp.sum(x * v, axis=-1)
+
+
+def l1(
+    x: Float[Array, "*b n g c"], v: Float[Array, "*b 1 g c"]
+) -> Float[Array, "*b n g"]:
+    """Negative L1 distance -Σ_c |x^c - v^c|, eq. 3."""
+    return -jnp.sum(absolute(x - v), axis=-1)
+
+
+def cosine(
+    x: Float[Array, "*b n g c"], v: Float[Array, "*b 1 g c"]
+) -> Float[Array, "*b n g"]:
+    """Cosine x·v / max(‖x‖‖v‖, ε), eq. 2, with gradient 0 where the max is ε.
+
+    There the literal derivative is v/ε, up to 1e8 times the signal of a position
+    that carries none.
+    """
+    product = norm(x) * norm(v)
+    inner = dot(x, v)
+    defined = product > COSINE_EPSILON
+    return jnp.where(
+        defined,
+        inner / jnp.where(defined, product, 1.0),
+        lax.stop_gradient(inner) / COSINE_EPSILON,
+    )
+
+
+SIMILARITIES: MappingProxyType[str, Similarity] = MappingProxyType(
+    {"dot": dot, "l1": l1, "cosine": cosine}
+)
