@@ -8,6 +8,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from prm_flax.backbones.layers import GlobalAveragePool, MaxPool, ReLU
 from prm_flax.backbones.norm import BatchNorm
@@ -36,7 +37,8 @@ class Cost(NamedTuple):
 
 
 def _convolution(layer: nn.Conv, x: int, y: tuple[int, ...], c: int) -> Cost:
-    window = math.prod(layer.kernel_size) * c // layer.feature_group_count
+    kernel = np.atleast_1d(layer.kernel_size).tolist()
+    window = math.prod(kernel) * c // layer.feature_group_count
     outputs = math.prod(y)
     return Cost(outputs * (window + layer.use_bias), outputs * window)
 

@@ -19,7 +19,7 @@ class ReLU(nn.Module):
     limit: float | None = None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """x of any shape."""
+        """Elementwise, any shape."""
         if self.limit is None:
             return nn.relu(x)
         # Derivative 0 at the limit too, as PyTorch's; jnp.minimum would give ½.
@@ -31,7 +31,8 @@ class MaxPool(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(b, h, w, c) -> (b, ⌈h/2⌉, ⌈w/2⌉, c)."""
-        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        padding: Any = ((1, 1), (1, 1))  # flax's annotation knows the names only
+        return nn.max_pool(x, (3, 3), (2, 2), padding)
 
 
 def global_mean(x: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ from prm_flax.backbones.layers import Layers, ReLU, global_mean
 from prm_flax.backbones.norm import Statistics
 from prm_flax.backbones.slot import Recalibration, recalibrated
 
-# For both networks: the official MnasNet program draws from N(mean 0.01, std 1), a slip.
+# For both networks: the official MnasNet program draws N(mean 0.01, std 1), a slip.
 classifier_init = nn.initializers.normal(0.01)
 
 
@@ -119,7 +119,7 @@ class MobileNet(nn.Module):
         )
 
     def blocks(self, x, train, layers, block_names, layer_names):
-        """x through all inverted residuals; returns x and every stage's output.
+        """All inverted residuals; returns the last output and every stage's.
 
         `block_names(stage, i)` names a block, `layer_names(expansion)` its layers.
         """

@@ -3,9 +3,8 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -13,49 +12,83 @@ import jax.numpy as jnp
 from prm_flax.backbones.mnasnet import MnasNet
 from prm_flax.backbones.mobilenet_v2 import MobileNetV2
 from prm_flax.backbones.resnet import BasicBlock, Bottleneck, ResNet
-from prm_flax.backbones.slot import PRMFactory
+from prm_flax.backbones.slot import PRMFactory, Recalibration
 from prm_flax.errors import unknown
 from prm_flax.prm.checks import check_options
 
-_small = partial(ResNet, BasicBlock, width=16, stem="3x3")
 
-NETWORKS: MappingProxyType[str, Callable[..., nn.Module]] = MappingProxyType(
+class Network(NamedTuple):
+    """A network of the zoo.
+
+    Attributes:
+        family: its class.
+        settings: what makes it this one of the family.
+        groups: PRM's heads unless `groups` says otherwise (the official programs').
+    """
+
+    family: type[ResNet] | type[MobileNetV2] | type[MnasNet]
+    settings: dict[str, Any]
+    groups: int
+
+
+def _resnet(block: type[BasicBlock] | type[Bottleneck], *depths: int) -> Network:
+    return Network(ResNet, {"block": block, "depths": depths}, groups=64)
+
+
+def _small_resnet(depth: int) -> Network:
+    settings = {"block": BasicBlock, "depths": (depth,) * 3, "width": 16}
+    return Network(ResNet, settings | {"stem": "3x3"}, groups=64)
+
+
+NETWORKS: MappingProxyType[str, Network] = MappingProxyType(
     {
-        "resnet14": partial(_small, depths=(2, 2, 2)),
-        "resnet20": partial(_small, depths=(3, 3, 3)),
-        "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),
-        "resnet34": partial(ResNet, BasicBlock, (3, 4, 6, 3)),
-        "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
-        "resnet101": partial(ResNet, Bottleneck, (3, 4, 23, 3)),
-        "resnet152": partial(ResNet, Bottleneck, (3, 8, 36, 3)),
-        "mobilenet_v2": MobileNetV2,
-        "mnasnet1_0": MnasNet,
+        "resnet14": _small_resnet(2),
+        "resnet20": _small_resnet(3),
+        "resnet18": _resnet(BasicBlock, 2, 2, 2, 2),
+        "resnet34": _resnet(BasicBlock, 3, 4, 6, 3),
+        "resnet50": _resnet(Bottleneck, 3, 4, 6, 3),
+        "resnet101": _resnet(Bottleneck, 3, 4, 23, 3),
+        "resnet152": _resnet(Bottleneck, 3, 8, 36, 3),
+        "mobilenet_v2": Network(MobileNetV2, {}, groups=8),
+        "mnasnet1_0": Network(MnasNet, {}, groups=8),
     }
 )
-# The official programs: 64 heads, 8 in the mobile networks.
-DEFAULT_GROUPS = MappingProxyType({ResNet: 64, MobileNetV2: 8, MnasNet: 8})
 
 
-def prm_factory(network: type, options: dict[str, Any]) -> PRMFactory:
+class Prefix(NamedTuple):
+    """A module that a prefix of a model's name puts into the slot.
+
+    Attributes:
+        options: the options of `create_model` that are the module's.
+        factory: makes the `Recalibration` factory of a network from all options.
+    """
+
+    options: tuple[str, ...]
+    factory: Callable[[Network, dict[str, Any]], Recalibration]
+
+
+def _prm_factory(network: Network, options: dict[str, Any]) -> PRMFactory:
     """Takes PRM's options out of `options` and makes the factory of its modules."""
-    given = {
-        name: options.pop(name)
-        for name in ("groups", "similarity", "ddof", "position", "normalize")
-        if name in options
-    }
+    given = {name: options.pop(name) for name in PRM_OPTIONS if name in options}
     factory = PRMFactory(
-        **{"groups": DEFAULT_GROUPS[network]} | given,
+        groups=given.pop("groups", network.groups),
         dtype=options.get("dtype"),
         param_dtype=options.get("param_dtype", jnp.float32),
+        **given,
     )
     check_options(factory.groups, factory.similarity, factory.ddof)
     return factory
 
 
-# Prefix of a model's name, which is also the module's name -> factory of the factory.
-RECALIBRATIONS: MappingProxyType[str, Callable[[type, dict[str, Any]], Any]] = (
-    MappingProxyType({"prm": prm_factory})
+PRM_OPTIONS = ("groups", "similarity", "ddof", "position", "normalize")
+
+# The prefix is also the module's name in the parameters.
+PREFIXES: MappingProxyType[str, Prefix] = MappingProxyType(
+    {"prm": Prefix(PRM_OPTIONS, _prm_factory)}
 )
+
+# Fields of the networks that are not options of `create_model`.
+_SETTINGS = frozenset({"block", "depths", "width", "slot", "parent", "name"})
 
 
 def list_models() -> list[str]:
@@ -66,7 +99,7 @@ def list_models() -> list[str]:
         >>> "prm_resnet50" in list_models()
         True
     """
-    prefixed = (f"{p}_{n}" for p in RECALIBRATIONS for n in NETWORKS)
+    prefixed = (f"{p}_{n}" for p in PREFIXES for n in NETWORKS)
     return [*NETWORKS, *prefixed]
 
 
@@ -113,42 +146,44 @@ def create_model(name: str, num_classes: int = 1000, **options: Any) -> nn.Modul
     """
     if name not in list_models():
         raise unknown("model", name, list_models())
-    prefix, network = _split(name)
-    build = NETWORKS[network]
-    family = build.func if isinstance(build, partial) else build
-    if prefix:
-        if options.get("recalibration") is not None:
-            raise ValueError(
-                f"recalibration= and the prefix of {name!r} both fill the slot; use "
-                f"create_model({network!r}, recalibration=…)."
-            )
-        factory = RECALIBRATIONS[prefix](family, options)
-        options |= {"recalibration": factory, "slot": prefix}
-    elif "slot" in options:
-        raise unknown("option", "slot", _options(family, prefix))
-    known = {field.name for field in dataclasses.fields(family)}
+    prefix, plain = _split(name)
+    network = NETWORKS[plain]
+    known = _options(network, prefix)
     for option in options:
-        if option not in known - {"block", "depths", "width", "parent", "name"}:
-            raise unknown(f"option of {name}", option, _options(family, prefix))
+        if option not in known:
+            raise _unknown_option(name, option, known)
     _check(num_classes, options)
-    model = build(num_classes=num_classes, **options)
-    model.feature_info  # noqa: B018  raises here, not at init, for an unknown stem
+    if prefix:
+        factory = PREFIXES[prefix].factory(network, options)
+        options |= {"recalibration": factory, "slot": prefix}
+    settings = network.settings | options
+    model: Any = network.family(num_classes=num_classes, **settings)
+    model.feature_info  # noqa: B018  an unknown stem is an error here, not at init
     return model
 
 
 def _split(name: str) -> tuple[str, str]:
     if name in NETWORKS:
         return "", name
-    prefix, _, network = name.partition("_")
-    return prefix, network
+    prefix, _, plain = name.partition("_")
+    return prefix, plain
 
 
-def _options(family: type, prefix: str) -> list[str]:
-    hidden = {"block", "depths", "width", "parent", "name", "slot", "num_classes"}
-    hidden |= {"recalibration"} if prefix else set()
-    own = [f.name for f in dataclasses.fields(family) if f.name not in hidden]
-    prm = ["groups", "similarity", "ddof", "position", "normalize"]
-    return own + (prm if prefix == "prm" else [])
+def _options(network: Network, prefix: str) -> list[str]:
+    """The options of a network under a prefix."""
+    fields = [field.name for field in dataclasses.fields(network.family)]
+    hidden = _SETTINGS | {"num_classes"} | ({"recalibration"} if prefix else set())
+    own = [name for name in fields if name not in hidden]
+    return own + (list(PREFIXES[prefix].options) if prefix else [])
+
+
+def _unknown_option(name: str, option: str, known: list[str]) -> ValueError:
+    if option == "recalibration":
+        return ValueError(
+            f"recalibration= and the prefix of {name!r} both fill the slot; use "
+            f"create_model({_split(name)[1]!r}, recalibration=…)."
+        )
+    return unknown(f"option of {name}", option, known)
 
 
 def _check(num_classes: int, options: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ modules bear with `_` for `.`.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -111,7 +110,7 @@ class ResNet(nn.Module):
     The other attributes are the options of `create_model`.
     """
 
-    block: Callable[..., nn.Module]
+    block: type[BasicBlock] | type[Bottleneck]
     depths: tuple[int, ...]
     width: int = 64
     num_classes: int = 1000

@@ -45,8 +45,15 @@ class PRMFactory:
 
     def __call__(self, channels: int, stage: int) -> PRM:
         """The PRM for a branch of `channels` channels; every stage's is alike."""
-        options = dataclasses.asdict(self) | {"groups": min(self.groups, channels)}
-        return PRM(**options)
+        return PRM(
+            min(self.groups, channels),
+            similarity=self.similarity,
+            ddof=self.ddof,
+            position=self.position,
+            normalize=self.normalize,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+        )
 
 
 def recalibrated(
@@ -57,7 +64,7 @@ def recalibrated(
     stage: int,
     train: bool,
 ) -> jax.Array:
-    """x through the factory's module as the child `name` of `parent`; x if None."""
+    """Puts x through the factory's module, the child `name` of `parent`, if any."""
     if factory is None:
         return x
     module = factory(x.shape[-1], stage)

@@ -125,20 +125,18 @@ def recalibrate(
     context = mean(xs, axis=-3)
 
     sim_query, sim_context = phi(xs, query), phi(xs, context)
-    scores = alpha * sim_query
-    if position or return_maps:
-        row_column = jnp.stack([index // w, index % w], axis=-1)
-    if position:
-        encoding = position_encoding(row_column, theta, d, (h, w))
-        scores = scores * encoding
-    scores = scores + beta * sim_context
+    row_column = jnp.stack([index // w, index % w], axis=-1)
+    encoding = (
+        position_encoding(row_column, theta, d, (h, w))
+        if position
+        else jnp.ones_like(sim_query)
+    )
+    scores = alpha * sim_query * encoding + beta * sim_context
     normed = normalized(scores, ddof, axis=-2) if normalize else scores
     gate = jax.nn.sigmoid(lam * normed + xi)
 
     y = (xs * gate[..., None]).reshape(x.shape).astype(x.dtype)
     if not return_maps:
         return y
-    if not position:
-        encoding = jnp.ones_like(scores)
     maps = (encoding, sim_query, sim_context, scores, gate)
     return y, PRMMaps(row_column, *(m.reshape(*batch, h, w, g) for m in maps))

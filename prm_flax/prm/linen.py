@@ -8,15 +8,7 @@ import jax.numpy as jnp
 
 from prm_flax.prm.checks import check_options, check_shape
 from prm_flax.prm.functional import PRMParams, recalibrate
-
-INITIAL_VALUES = PRMParams(
-    alpha=nn.initializers.zeros,
-    beta=nn.initializers.ones,
-    lam=nn.initializers.zeros,
-    xi=nn.initializers.ones,
-    theta=nn.initializers.uniform(1.0),
-    d=nn.initializers.ones,
-)
+from prm_flax.prm.initial import INITIALIZERS, shapes
 
 
 class PRM(nn.Module):
@@ -65,25 +57,25 @@ class PRM(nn.Module):
         """Recalibrates x (..., h, w, C); `train` changes nothing here."""
         check_options(self.groups, self.similarity, self.ddof)
         check_shape(x.shape, x.dtype, self.groups)
-        g = (self.groups,)
-        shapes = PRMParams(g, g, g, g, theta=(2,), d=())
         params = PRMParams(
-            *(
-                self.param(name, init, shape, self.param_dtype)
-                for name, init, shape in zip(
-                    PRMParams._fields, INITIAL_VALUES, shapes, strict=True
-                )
-            )
+            **{
+                name: self.param(name, INITIALIZERS[name], shape, self.param_dtype)
+                for name, shape in shapes(self.groups).items()
+            }
         )
         x = x if self.dtype is None else x.astype(self.dtype)
-        options = dict(
+        watched = self.is_mutable_collection("intermediates")
+        result = recalibrate(
+            x,
+            params,
             similarity=self.similarity,
             ddof=self.ddof,
             position=self.position,
             normalize=self.normalize,
+            return_maps=watched,
         )
-        if not self.is_mutable_collection("intermediates"):
-            return recalibrate(x, params, **options)
-        y, maps = recalibrate(x, params, return_maps=True, **options)
+        if not watched:
+            return result
+        y, maps = result
         self.sow("intermediates", "maps", maps)
         return y

@@ -8,7 +8,7 @@ from flax import nnx
 
 from prm_flax.prm.checks import check_options, check_shape
 from prm_flax.prm.functional import PRMParams, recalibrate
-from prm_flax.prm.linen import INITIAL_VALUES
+from prm_flax.prm.initial import INITIALIZERS, shapes
 
 
 class PRM(nnx.Module):
@@ -54,14 +54,9 @@ class PRM(nnx.Module):
         self.position = position
         self.normalize = normalize
         self.dtype = dtype
-        g = (groups,)
-        key = rngs.params()
-        self.alpha = nnx.Param(INITIAL_VALUES.alpha(key, g, param_dtype))
-        self.beta = nnx.Param(INITIAL_VALUES.beta(key, g, param_dtype))
-        self.lam = nnx.Param(INITIAL_VALUES.lam(key, g, param_dtype))
-        self.xi = nnx.Param(INITIAL_VALUES.xi(key, g, param_dtype))
-        self.theta = nnx.Param(INITIAL_VALUES.theta(key, (2,), param_dtype))
-        self.d = nnx.Param(INITIAL_VALUES.d(key, (), param_dtype))
+        for name, shape in shapes(groups).items():
+            value = INITIALIZERS[name](rngs.params(), shape, param_dtype)
+            setattr(self, name, nnx.Param(value))
 
     def __call__(self, x: jax.Array, train: bool = False, *, return_maps: bool = False):
         """Recalibrates x (..., h, w, C); `train` changes nothing here.

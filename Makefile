@@ -1,0 +1,63 @@
+# Two commands: `make train` and `make test`. All targets are idempotent.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python ≥ 3.11 there is.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$p && break; done)
+CONFIG ?= configs/fashion_mnist/prm_resnet14.py
+JOBS ?= 2
+
+.PHONY: help env data train evaluate predict test lint format figures clean
+
+help:
+	@echo "make train     environment, data, PRM-ResNet-14 on Fashion-MNIST"
+	@echo "make test      environment, data, every test"
+	@echo "make env       the environment alone, in $(VENV)"
+	@echo "make data      Fashion-MNIST alone"
+	@echo "make evaluate  test accuracy of the trained network"
+	@echo "make predict   classes and query points of test images"
+	@echo "make lint      format, lint, types, import direction"
+	@echo "make format    formats the code"
+	@echo "make figures   draws the pictures of the documents"
+
+env: $(VENV)/.complete
+
+$(VENV)/.complete: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[train,tensorboard,dev]'
+	@touch $@
+
+data: env
+	@$(BIN)/python -m train.data.fashion_mnist
+
+train: env
+	@$(BIN)/python -m train fit $(CONFIG) $(ARGS)
+
+evaluate: env
+	@$(BIN)/python -m train evaluate $(CONFIG) $(ARGS)
+
+predict: env
+	@$(BIN)/python -m train predict $(CONFIG) $(ARGS)
+
+test: env data
+	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+lint: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --level error
+	$(BIN)/lint-imports
+
+format: env
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+figures: env
+	$(BIN)/python -m prm_flax.figures module docs/prm.png
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

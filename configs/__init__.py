@@ -1,0 +1,1 @@
+"""Experiments: a file each, with a function `config()`; README.md lists them."""

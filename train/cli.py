@@ -1,0 +1,114 @@
+"""The command line: `python -m train COMMAND CONFIG [options]`."""
+
+import dataclasses
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import tyro
+
+from prm_flax.errors import unknown
+from train.build import ROOT
+from train.checkpoint import CheckpointError
+from train.config import Config, Predict
+from train.data.fetch import FetchError
+from train.fit import fit
+from train.lock import WorkdirError
+from train.predict import evaluate_run, predict
+
+USAGE = """usage: python -m train COMMAND CONFIG [options]
+
+  fit CONFIG        train, or go on where the run was stopped
+  evaluate CONFIG   test metrics of the run's last checkpoint
+  predict CONFIG    classes and query points of images
+
+CONFIG is a file such as configs/fashion_mnist/prm_resnet14.py. Every option of a
+command: python -m train COMMAND CONFIG --help.
+Exit codes: 0 done; 1 the run failed; 2 wrong input, nothing was run; 130 (Ctrl-C) and
+143 (SIGTERM) stopped and saved: the same command goes on from there.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig(Config):
+    """A config and what to look at."""
+
+    predict: Predict = dataclasses.field(default_factory=Predict)
+
+
+def _predict(config: Config) -> int:
+    assert isinstance(config, PredictConfig)
+    return predict(config, config.predict)
+
+
+# Command -> what it runs, and the options it takes.
+COMMANDS: MappingProxyType[str, tuple[Callable[[Config], int], type[Config]]] = (
+    MappingProxyType(
+        {
+            "fit": (fit, Config),
+            "evaluate": (evaluate_run, Config),
+            "predict": (_predict, PredictConfig),
+        }
+    )
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs a command line; returns the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if arguments else 2
+    try:
+        command, options = _command(arguments[0])
+        config = parse(arguments[1:], options)
+        return command(config)
+    except (ValueError, WorkdirError, FetchError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except CheckpointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _command(name: str) -> tuple[Callable[[Config], int], type[Config]]:
+    if name not in COMMANDS:
+        raise unknown("command", name, COMMANDS)
+    return COMMANDS[name]
+
+
+def parse(arguments: Sequence[str], options: type[Config] = Config) -> Config:
+    """A config file with the flags applied; a wrong flag ends the program (code 2)."""
+    if not arguments or arguments[0].startswith("-"):
+        raise ValueError("the config file is missing: python -m train COMMAND CONFIG.")
+    loaded = load_config(Path(arguments[0]))
+    fields = {f.name: getattr(loaded, f.name) for f in dataclasses.fields(loaded)}
+    return tyro.cli(
+        options,
+        prog=f"python -m train … {arguments[0]}",
+        args=list(arguments[1:]),
+        default=options(**fields),
+        config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
+    )
+
+
+def load_config(path: Path) -> Config:
+    """Runs a config file's `config()`.
+
+    Raises:
+        ValueError: there is no such file, or its `config` does not return a `Config`.
+    """
+    if not path.is_file():
+        known = sorted((ROOT / "configs").rglob("*.py"))
+        raise unknown("config file", path, [str(k.relative_to(ROOT)) for k in known])
+    spec = importlib.util.spec_from_file_location("config_file", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"a config file is a Python file: {path}.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    make = getattr(module, "config", None)
+    loaded = make() if callable(make) else None
+    if not isinstance(loaded, Config):
+        raise ValueError(f"{path} must define config(), which returns a Config.")
+    return loaded

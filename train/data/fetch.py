@@ -1,0 +1,161 @@
+"""Ways to fetch a public data set's original files without being root.
+
+Each takes a scratch folder and returns the folder inside it that holds the files.
+"""
+
+import importlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+_SECONDS_30 = 30
+_MINUTES_15 = 900
+_PATIENCE = ("-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=30")
+# Without it a failed update counts as a success, and the next step hides why.
+_STRICT = ("-o", "APT::Update::Error-Mode=any")
+
+
+class FetchError(RuntimeError):
+    """A way of fetching that did not work here; the message says why."""
+
+
+def debian_package(name: str, folder: str, scratch: Path) -> Path:
+    """Download a Debian package and unpack it without installing it.
+
+    Args:
+        name: the package.
+        folder: where it keeps the files, relative to the system's root.
+        scratch: an empty folder to work in.
+
+    Returns:
+        The folder with the package's files.
+
+    Raises:
+        FetchError: there is no apt here, or it does not get the package.
+    """
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise FetchError(f"{tool} is not installed: no Debian or Ubuntu?")
+    try:
+        _run(["apt-get", *_PATIENCE, "download", name], scratch)
+    except FetchError:
+        # The system's package lists are empty or stale, and only root may update
+        # them: download with lists of our own.
+        _download_with_own_lists(name, scratch)
+    packages = list(scratch.glob("*.deb"))
+    if len(packages) != 1:
+        raise FetchError(f"apt-get left {len(packages)} packages instead of one")
+    _run(["dpkg-deb", "-x", str(packages[0]), str(scratch / "root")], scratch)
+    return scratch / "root" / folder
+
+
+def tfds_originals(name: str, scratch: Path) -> Path:
+    """Download the original files of a data set that TensorFlow Datasets knows.
+
+    Only its list of addresses and checksums and its downloader are used, so neither
+    TensorFlow nor a converted second copy is needed.
+
+    Args:
+        name: the data set's name there.
+        scratch: an empty folder to work in.
+
+    Returns:
+        The folder with the files under their original names.
+
+    Raises:
+        FetchError: the package is missing or the download does not succeed.
+    """
+    try:
+        # An extra that most runs do without; it also takes long to import.
+        tfds = importlib.import_module("tensorflow_datasets")
+    except ImportError as error:
+        raise FetchError(
+            f"{error}: pip install tensorflow-datasets importlib_resources"
+        ) from error
+    try:
+        infos = tfds.builder_cls(name).url_infos
+        # Without a network the downloader tries for minutes: ask once before it.
+        probe = Request(next(iter(infos)), method="HEAD")
+        with urlopen(probe, timeout=_SECONDS_30):
+            pass
+        manager = tfds.download.DownloadManager(
+            download_dir=scratch / "downloads",
+            url_infos=infos,
+            force_checksums_validation=True,
+        )
+        paths = manager.download({info.filename: url for url, info in infos.items()})
+    # The downloader hands on the errors of whatever it is built on.
+    except Exception as error:
+        raise FetchError(f"{type(error).__name__}: {error}") from error
+    for filename, path in paths.items():
+        shutil.move(path, scratch / Path(filename).name)
+    return scratch
+
+
+def publish(paths: Iterable[Path], into: Path) -> None:
+    """Copy files so that each appears under its final name only when it is whole.
+
+    Args:
+        paths: the files.
+        into: the folder for them, made where needed.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        # Two processes may fetch at once: each writes a file of its own, and the
+        # second rename puts the same content in place of the first.
+        partial = into / f".{path.name}.{os.getpid()}"
+        try:
+            shutil.copyfile(path, partial)
+            partial.replace(into / path.name)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _download_with_own_lists(name: str, scratch: Path) -> None:
+    options = [*_PATIENCE, *_own_state(scratch)]
+    failures = []
+    # One unreachable source does not matter if another has the package.
+    for words in ([*_STRICT, "update"], ["download", name]):
+        try:
+            _run(["apt-get", *options, *words], scratch)
+        except FetchError as error:
+            failures.append(str(error))
+    if not any(scratch.glob("*.deb")):
+        raise FetchError("; ".join(failures))
+
+
+def _own_state(scratch: Path) -> list[str]:
+    (scratch / "state/lists/partial").mkdir(parents=True)
+    (scratch / "cache/archives/partial").mkdir(parents=True)
+    folders = {
+        "Dir::State": "state",
+        "Dir::State::Lists": "state/lists",
+        "Dir::Cache": "cache",
+    }
+    options = [f"{option}={scratch / folder}" for option, folder in folders.items()]
+    return [word for option in options for word in ("-o", option)]
+
+
+def _run(command: list[str], folder: Path) -> None:
+    try:
+        subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,  # a question is answered by failing
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=_MINUTES_15,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr or error.stdout).strip().splitlines()[-3:]
+        raise FetchError(f"{command[0]}: {'; '.join(last)}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FetchError(str(error)) from error

@@ -1,0 +1,43 @@
+"""The metrics of a whole set: every image counts exactly once."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from train.metrics import Metrics
+from train.state import TrainState
+
+
+class Stopped(Exception):
+    """A signal came while evaluating."""
+
+
+def evaluate(
+    state: TrainState,
+    batches: Iterable[dict[str, np.ndarray]],
+    put: Callable[[dict[str, np.ndarray]], Any],
+    eval_step: Callable[[TrainState, Any], Metrics],
+    stop: object = False,
+) -> Metrics:
+    """Sums the metrics of all batches, padding left out by their masks.
+
+    Args:
+        state: whose network is evaluated.
+        batches: image, label and mask, as `train.data.pipeline.eval_batches` makes.
+        put: takes a batch to the devices.
+        eval_step: the metrics of one batch.
+        stop: looked at before every batch; when true, the evaluation ends.
+
+    Returns:
+        The metrics over all images.
+
+    Raises:
+        Stopped: `stop` became true.
+    """
+    total = Metrics.empty()
+    for batch in batches:
+        if stop:
+            raise Stopped
+        total = total.merge(eval_step(state, put(batch)))
+    return total

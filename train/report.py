@@ -1,0 +1,108 @@
+"""What a finished run leaves: result.json, report.md, weights and two pictures."""
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from prm_flax.figures import curves, predictions
+from prm_flax.interop import safetensors
+from train.build import Experiment, parameter_count
+from train.predict import look
+from train.scalars import Scalars
+from train.state import TrainState
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "prm-flax")
+
+
+def write_report(
+    experiment: Experiment, state: TrainState, log: Scalars, seconds: float
+) -> None:
+    """Writes the report and prints its last line, `test top-1 NN.NN %`.
+
+    Args:
+        experiment: the run.
+        state: its last state.
+        log: its scalars.
+        seconds: of training, evaluation excluded.
+    """
+    folder = experiment.workdir
+    tests = log.of("test")
+    result = summarize(experiment, tests[-1]["top1"], seconds)
+    (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    safetensors.save(
+        folder / "model.safetensors",
+        experiment.config.model.name,
+        experiment.model_options,
+        state.variables,
+    )
+    curves.draw(folder / "curves.png", log.of("train"), tests)
+    images, labels = experiment.splits.test.images[:16], experiment.splits.test.labels
+    logits, queries = look(experiment, state, images)
+    predictions.draw(
+        folder / "predictions.png",
+        images,
+        labels[:16],
+        logits,
+        experiment.splits.test.class_names,
+        queries,
+    )
+    (folder / "report.md").write_text(_markdown(experiment, result, tests))
+    print(f"report: {folder / 'report.md'}")
+    print(f"test top-1 {result['test_top1']:.2f} %", flush=True)
+
+
+def summarize(experiment: Experiment, top1: float, seconds: float) -> dict[str, Any]:
+    """The run in a few numbers; `test_top1` in percent."""
+    images = experiment.steps * experiment.config.batch_size
+    return {
+        "name": experiment.config.name,
+        "model": experiment.config.model.name,
+        "test_top1": round(top1, 4),
+        "parameters": parameter_count(experiment),
+        "train_seconds": round(seconds, 2),
+        "images_per_second": round(images / seconds, 1) if seconds else None,
+        "steps": experiment.steps,
+        "devices": experiment.mesh.size,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that decide a run's numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _markdown(experiment: Experiment, result: dict, tests: list[dict]) -> str:
+    rows = "\n".join(
+        f"| {test['epoch']:g} | {test['loss']:.4f} | {test['top1']:.2f} | "
+        f"{test['top5']:.2f} |"
+        for test in tests
+    )
+    used = ", ".join(f"{name} {v}" for name, v in result["versions"].items())
+    data = experiment.config.data.source
+    return f"""# {result["name"]}
+
+{result["model"]} ({result["parameters"]:,} parameters) on {data}: test top-1
+**{result["test_top1"]:.2f} %** after {result["steps"]} steps of
+{experiment.config.batch_size} images, {result["train_seconds"]:.0f} s of training on
+{result["devices"]} device(s).
+
+| epoch | test loss | test top-1 % | test top-5 % |
+|---|---|---|---|
+{rows}
+
+![loss and accuracy](curves.png)
+
+![test images with predictions and query points](predictions.png)
+
+Weights: `prm_flax.interop.safetensors.load("{Path("model.safetensors")}")`. Options:
+`config.json`. Every number: `scalars.jsonl`. Versions: {used}.
+"""

@@ -1,0 +1,72 @@
+"""The numbers of a run, a JSON object a line."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+class Scalars:
+    """Appends records to a file, and to TensorBoard if asked.
+
+    Args:
+        workdir: the run's folder; the file is scalars.jsonl in it.
+        resumed_step: records of later steps are dropped, they will come again.
+        tensorboard: also write TensorBoard files.
+    """
+
+    def __init__(self, workdir: Path, resumed_step: int, tensorboard: bool = False):
+        self.path = workdir / "scalars.jsonl"
+        self.records = [r for r in read(self.path) if r["step"] <= resumed_step]
+        lines = "".join(_line(record) for record in self.records)
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(lines)
+        temporary.replace(self.path)
+        self.tensorboard = _tensorboard(workdir, resumed_step) if tensorboard else None
+
+    def write(self, record: Record) -> None:
+        """Appends a record; it has "kind" (train or test), "step" and numbers."""
+        self.records.append(record)
+        with open(self.path, "a") as file:
+            file.write(_line(record))
+        if self.tensorboard is None:
+            return
+        for name, value in record.items():
+            if isinstance(value, float):
+                tag = f"{record['kind']}/{name}"
+                self.tensorboard.add_scalar(tag, value, record["step"])
+        self.tensorboard.flush()
+
+    def of(self, kind: str) -> list[Record]:
+        """All records of a kind."""
+        return [record for record in self.records if record["kind"] == kind]
+
+
+def read(path: Path) -> list[Record]:
+    """The records of a file; a last line that a crash cut off is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text().split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def _line(record: Record) -> str:
+    # NaN and Infinity are not JSON; null is, and says that there is no number.
+    finite = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in record.items()
+    }
+    return json.dumps(finite) + "\n"
+
+
+def _tensorboard(workdir: Path, resumed_step: int):
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise ValueError(
+            "log.tensorboard needs tensorboardX: pip install 'prm-flax[tensorboard]'."
+        ) from error
+    folder = str(workdir / "tensorboard")
+    return SummaryWriter(folder, purge_step=resumed_step + 1, write_to_disk=True)
