@@ -11,6 +11,10 @@ import orbax.checkpoint as ocp
 from train.state import TrainState
 
 
+# Lines of an error that lists arrays.
+SHOWN = 8
+
+
 class CheckpointError(RuntimeError):
     """A save did not happen, or what is saved does not fit."""
 
@@ -32,7 +36,13 @@ class Checkpoints:
             cleanup_tmp_directories=keep > 0,
             read_only=keep == 0,
         )
-        self.manager = ocp.CheckpointManager(self.folder, options=options)
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(),
+            "notes": ocp.JsonCheckpointHandler(),
+        }
+        self.manager = ocp.CheckpointManager(
+            self.folder, options=options, item_handlers=handlers
+        )
 
     def save(self, state: TrainState, notes: dict[str, Any]) -> None:
         """Writes the state and the notes (JSON) and makes sure that they are there.
@@ -98,7 +108,8 @@ class Checkpoints:
             if saved.get(name) != wanted.get(name)
         ]
         if wrong:
-            lines = "\n".join(wrong)
+            more = [f"  and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+            lines = "\n".join(wrong[:SHOWN] + more)
             raise CheckpointError(
                 f"step {step} in {self.folder} is of another network or optimiser:\n"
                 f"{lines}\nUse the config it was trained with, or another --workdir."

@@ -3,10 +3,11 @@
 import functools
 from pathlib import Path
 
+import jax
 import numpy as np
 from PIL import Image
 
-from prm_flax.figures import maps, predictions
+from prm_flax.figures import maps, plots
 from train import sharding
 from train.build import Experiment, build
 from train.checkpoint import CheckpointError, Checkpoints
@@ -37,24 +38,22 @@ def evaluate_run(config: Config) -> int:
 
 def predict(config: Config, what: Predict) -> int:
     """Prints the classes of images and draws them; returns the exit code."""
-    shape = None
-    if what.images:
-        for path in what.images:
-            _check_image(Path(path))
+    for path in what.images:
+        _check_image(Path(path))
     experiment, state = restore(config)
     test = experiment.splits.test
-    shape = test.image_shape
     if what.images:
-        images = np.stack([read_image(Path(path), shape) for path in what.images])
+        paths = [Path(path) for path in what.images]
+        images = np.stack([read_image(path, test.image_shape) for path in paths])
         names, labels = what.images, None
     else:
         images, labels = test.images[: what.count], test.labels[: what.count]
         names = [f"test image {i}" for i in range(len(images))]
-    logits, queries = look(experiment, state, images)
-    for name, row in zip(names, logits, strict=True):
+    probabilities, queries = look(experiment, state, images)
+    for name, row in zip(names, probabilities, strict=True):
         print(f"{name}: {_say(row, test.class_names)}")
     output = Path(what.output or experiment.workdir / "predict.png")
-    predictions.draw(output, images, labels, logits, test.class_names, queries)
+    plots.predictions(output, images, labels, probabilities, test.class_names, queries)
     print(f"picture: {output}")
     return 0
 
@@ -73,7 +72,7 @@ def restore(config: Config) -> tuple[Experiment, TrainState]:
 
 
 def look(experiment: Experiment, state: TrainState, images: np.ndarray):
-    """Logits (n, k) of uint8 images, and the query points of each stage's last PRM.
+    """Probabilities (n, k) of uint8 images, and each stage's last PRM's query points.
 
     The points are those of `prm_flax.figures.maps.stage_queries`; none where the
     network has no PRM.
@@ -81,12 +80,13 @@ def look(experiment: Experiment, state: TrainState, images: np.ndarray):
     padding = -len(images) % experiment.mesh.size
     padded = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))
     placed = sharding.put_batch(experiment.mesh, {"image": padded})["image"]
-    logits = np.asarray(experiment.predict_step(state, placed))[: len(images)]
+    logits = experiment.predict_step(state, placed)[: len(images)]
+    probabilities = np.asarray(jax.nn.softmax(logits.astype("float32")))
     if not experiment.config.model.name.startswith("prm_"):
-        return logits, {}
+        return probabilities, {}
     data = experiment.config.data
     ready = normalize(images, data.mean, data.std)
-    return logits, maps.stage_queries(experiment.model, state.variables, ready)
+    return probabilities, maps.stage_queries(experiment.model, state.variables, ready)
 
 
 def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
@@ -113,8 +113,6 @@ def _check_image(path: Path) -> None:
         )
 
 
-def _say(logits: np.ndarray, names: tuple[str, ...], count: int = 5) -> str:
-    shifted = np.exp(logits - logits.max())
-    probabilities = shifted / shifted.sum()
+def _say(probabilities: np.ndarray, names: tuple[str, ...], count: int = 5) -> str:
     best = np.argsort(-probabilities, kind="stable")[:count]
     return ", ".join(f"{names[k]} {100 * probabilities[k]:.1f} %" for k in best)

@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from prm_flax.figures import curves, predictions
+from prm_flax.figures import plots
 from prm_flax.interop import safetensors
 from train.build import Experiment, parameter_count
 from train.predict import look
@@ -37,14 +37,14 @@ def write_report(
         experiment.model_options,
         state.variables,
     )
-    curves.draw(folder / "curves.png", log.of("train"), tests)
+    plots.curves(folder / "curves.png", log.of("train"), tests)
     images, labels = experiment.splits.test.images[:16], experiment.splits.test.labels
-    logits, queries = look(experiment, state, images)
-    predictions.draw(
+    probabilities, queries = look(experiment, state, images)
+    plots.predictions(
         folder / "predictions.png",
         images,
         labels[:16],
-        logits,
+        probabilities,
         experiment.splits.test.class_names,
         queries,
     )
