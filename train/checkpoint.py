@@ -10,7 +10,6 @@ import orbax.checkpoint as ocp
 
 from train.state import TrainState
 
-
 # Lines of an error that lists arrays.
 SHOWN = 8
 
@@ -28,7 +27,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep: int = 0):
-        logging.getLogger("absl").setLevel(logging.WARNING)
+        # Orbax warns of what is asked for here.
+        logging.getLogger("absl").setLevel(logging.ERROR)
         self.folder = folder.absolute()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep or None,

@@ -62,12 +62,12 @@ def main(arguments: Sequence[str]) -> int:
         return 0 if arguments else 2
     try:
         command, options = _command(arguments[0])
-        config = parse(arguments[1:], options)
+        config = parse(arguments[0], arguments[1:], options)
         return command(config)
     except (ValueError, WorkdirError, FetchError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except CheckpointError as error:
+    except (CheckpointError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -78,15 +78,15 @@ def _command(name: str) -> tuple[Callable[[Config], int], type[Config]]:
     return COMMANDS[name]
 
 
-def parse(arguments: Sequence[str], options: type[Config] = Config) -> Config:
+def parse(name: str, arguments: Sequence[str], options: type[Config]) -> Config:
     """A config file with the flags applied; a wrong flag ends the program (code 2)."""
     if not arguments or arguments[0].startswith("-"):
-        raise ValueError("the config file is missing: python -m train COMMAND CONFIG.")
+        raise ValueError(f"the config file is missing: python -m train {name} CONFIG.")
     loaded = load_config(Path(arguments[0]))
     fields = {f.name: getattr(loaded, f.name) for f in dataclasses.fields(loaded)}
     return tyro.cli(
         options,
-        prog=f"python -m train … {arguments[0]}",
+        prog=f"python -m train {name} {arguments[0]}",
         args=list(arguments[1:]),
         default=options(**fields),
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
@@ -101,7 +101,8 @@ def load_config(path: Path) -> Config:
     """
     if not path.is_file():
         known = sorted((ROOT / "configs").rglob("*.py"))
-        raise unknown("config file", path, [str(k.relative_to(ROOT)) for k in known])
+        names = [str(k.relative_to(ROOT)) for k in known if k.name != "__init__.py"]
+        raise unknown("config file", str(path), names)
     spec = importlib.util.spec_from_file_location("config_file", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"a config file is a Python file: {path}.")

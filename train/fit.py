@@ -1,18 +1,17 @@
 """`fit`: trains a config from where it stands to its end."""
 
 import dataclasses
-import json
+import math
 import time
-
-import clu.parameter_overview
 
 from train import sharding
 from train.build import Experiment, build, parameter_count
 from train.checkpoint import Checkpoints
+from train.claim import claim
 from train.config import Config
 from train.data.pipeline import eval_batches, prefetch
 from train.evaluate import Stopped, evaluate
-from train.lock import WorkdirError, lock, prepare_workdir
+from train.lock import lock, prepare_workdir
 from train.loop import Cadence, Clock, Loop
 from train.metrics import Metrics, scalars
 from train.report import write_report
@@ -20,16 +19,13 @@ from train.scalars import Scalars
 from train.state import TrainState
 from train.stop import Stop, stop_on_signal
 
-# Fields that may differ when a run is resumed: they do not change its numbers.
-FREE_TO_CHANGE = ("checkpoint", "log", "workdir", "eval_batch_size", "data.prefetch")
-
 
 def fit(config: Config) -> int:
     """Trains; returns the exit code: 0 finished, 128 + signal stopped and saved."""
     experiment = build(config)
     prepare_workdir(experiment.workdir)
     with lock(experiment.workdir), stop_on_signal() as stop:
-        _claim(experiment)
+        claim(experiment.workdir, config)
         checkpoints = Checkpoints(
             experiment.workdir / "checkpoints", config.checkpoint.keep
         )
@@ -65,36 +61,6 @@ def _start(
         return experiment.init(), Clock()
     state, notes = checkpoints.restore(experiment.abstract_state)
     return state, Clock(notes["train_seconds"])
-
-
-def _claim(experiment: Experiment) -> None:
-    """Writes the config into the folder, or compares it with the one there."""
-    path = experiment.workdir / "config.json"
-    config = _flat(json.loads(json.dumps(dataclasses.asdict(experiment.config))))
-    if path.exists():
-        earlier = json.loads(path.read_text())
-        different = [
-            f"{name}: was {earlier.get(name)!r}, is {config.get(name)!r}"
-            for name in sorted(earlier.keys() | config.keys())
-            if earlier.get(name) != config.get(name)
-            and not name.startswith(FREE_TO_CHANGE)
-        ]
-        if different:
-            raise WorkdirError(
-                f"{experiment.workdir} holds a run of another config "
-                f"({'; '.join(different)}). Choose another --workdir, or delete it."
-            )
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(config, indent=1) + "\n")
-    temporary.replace(path)
-
-
-def _flat(tree: dict, prefix: str = "") -> dict:
-    flat = {}
-    for name, value in tree.items():
-        nested = isinstance(value, dict)
-        flat |= _flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
-    return flat
 
 
 @dataclasses.dataclass
@@ -135,6 +101,7 @@ class Run:
     def log(self, step: int, state: TrainState) -> TrainState:
         """Prints and records the metrics since the last time, and empties them."""
         e = self.experiment
+        _check_finite(step, state)
         numbers = scalars(state.metrics)
         now = time.perf_counter()
         rate = (step - self.last_step) * e.config.batch_size / (now - self.last_time)
@@ -184,11 +151,15 @@ class Run:
 
     def save(self, step: int, state: TrainState) -> None:
         """Saves the state and the seconds it took."""
+        _check_finite(step, state)
         self.checkpoints.save(state, {"train_seconds": self.clock.read()})
 
 
-def parameter_overview(experiment: Experiment) -> str:
-    """A table of all parameters."""
-    return clu.parameter_overview.get_parameter_overview(
-        experiment.abstract_state.params, include_stats=False
-    )
+def _check_finite(step: int, state: TrainState) -> None:
+    """Ends a run whose loss is no number, before the state can be saved."""
+    if not math.isfinite(float(state.metrics.loss.total)):  # pyright: ignore[reportAttributeAccessIssue]
+        raise FloatingPointError(
+            f"the loss is no longer finite at step {step}. The steps saved before are "
+            "intact. Lower optim.peak_lr or lengthen optim.warmup_epochs, with a new "
+            "--workdir."
+        )

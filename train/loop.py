@@ -108,8 +108,6 @@ class Loop(Generic[State]):
             self.hooks.evaluate(start, state)
         with self.clock.running():
             for step in range(start + 1, cadence.total + 1):
-                if self.stop:
-                    break
                 state = self.train_step(state, next(batches))
                 if due(cadence.log, step):
                     state = self.hooks.log(step, state)
@@ -117,7 +115,11 @@ class Loop(Generic[State]):
                     jax.block_until_ready(state)
                     with self.clock.paused():
                         self.hooks.evaluate(step, state)
-                if due(cadence.save, step) or self.stop:
+                # Read once: a signal after this line stops after the next step.
+                stopping = bool(self.stop)
+                if due(cadence.save, step) or stopping:
                     self.hooks.save(step, state)
+                if stopping:
+                    break
             jax.block_until_ready(state)
         return state

@@ -11,6 +11,7 @@ from prm_flax.figures import maps, plots
 from train import sharding
 from train.build import Experiment, build
 from train.checkpoint import CheckpointError, Checkpoints
+from train.claim import FREE_TO_USE, check_same
 from train.config import Config, Predict
 from train.data.pipeline import eval_batches
 from train.evaluate import evaluate
@@ -67,6 +68,7 @@ def restore(config: Config) -> tuple[Experiment, TrainState]:
             f"no run in {experiment.workdir}. Train first: python -m train fit …, with "
             "the same config and --workdir."
         )
+    check_same(experiment.workdir, config, FREE_TO_USE)
     state, _ = Checkpoints(folder).restore(experiment.abstract_state)
     return experiment, state
 

@@ -1,0 +1,85 @@
+"""Whose folder is it: the config of the run it holds, against the one given."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from train.config import Config
+from train.lock import WorkdirError
+
+# Fields that change none of a run's numbers, and so may differ when it is resumed.
+FREE_TO_RESUME = (
+    "checkpoint.",
+    "log.",
+    "workdir",
+    "eval_batch_size",
+    "data.prefetch",
+    "data.root",
+)
+# Fields that a trained network's answers do not depend on either.
+FREE_TO_USE = (*FREE_TO_RESUME, "name", "epochs", "batch_size", "seed", "optim.")
+FREE_TO_USE += ("data.source", "data.crop_padding", "data.flip", "model.remat")
+
+FILE = "config.json"
+
+
+def claim(workdir: Path, config: Config) -> None:
+    """Writes the config into the folder, or compares it with the one there.
+
+    Raises:
+        WorkdirError: the folder holds a run whose numbers would be others.
+    """
+    check_same(workdir, config, FREE_TO_RESUME)
+    path = workdir / FILE
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(_flat(config), indent=1) + "\n")
+    temporary.replace(path)
+
+
+def check_same(workdir: Path, config: Config, free: tuple[str, ...]) -> None:
+    """Raises WorkdirError if the folder's config differs in a field that is not free.
+
+    `free` holds names of fields; with a dot at the end, of all below it.
+    """
+    path = workdir / FILE
+    if not path.exists():
+        return
+    try:
+        earlier = json.loads(path.read_text())
+    except ValueError as error:
+        raise WorkdirError(f"{path} is damaged: {error}. Delete {workdir}.") from error
+    given = _flat(config)
+    different = [
+        f"{name}: was {earlier.get(name)!r}, is {given.get(name)!r}"
+        for name in sorted(earlier.keys() | given.keys())
+        if earlier.get(name) != given.get(name) and not _is_free(name, free)
+    ]
+    if different:
+        raise WorkdirError(
+            f"{workdir} holds a run of another config ({'; '.join(different)}). Give "
+            "the config it was trained with, or another --workdir."
+        )
+
+
+def _is_free(name: str, free: tuple[str, ...]) -> bool:
+    return any(
+        name.startswith(each) if each.endswith(".") else name == each for each in free
+    )
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    """Path of each field -> its value, as JSON has it."""
+    fields = {f.name for f in dataclasses.fields(Config)}
+    tree = {k: v for k, v in dataclasses.asdict(config).items() if k in fields}
+    return json.loads(json.dumps(_flattened(tree, "")))
+
+
+def _flattened(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flattened(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
