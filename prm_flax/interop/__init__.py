@@ -1,0 +1,1 @@
+"""Weights in and out: PyTorch's names and files, and safetensors."""

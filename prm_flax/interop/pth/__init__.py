@@ -1,0 +1,3 @@
+"""PyTorch's weight files read without PyTorch, and without trusting them."""
+
+from prm_flax.interop.pth.read import read_pth as read_pth

@@ -1,0 +1,62 @@
+"""The legacy format, PyTorch's until version 1.5.
+
+Pickles of a magic number, the format's version, facts of the machine, the object and
+the storages' keys; then for each key a count (8 bytes) and as many numbers.
+"""
+
+import struct
+from typing import Any
+
+from prm_flax.interop.pth.archive import Archive, expect_size, require_little_endian
+from prm_flax.interop.pth.opcodes import load
+from prm_flax.interop.pth.records import Storage
+
+LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+LEGACY_VERSION = 1001
+
+
+def open_legacy(data: bytes) -> Archive:
+    """Reads the pickles of a file in the legacy format, and finds its storages.
+
+    Args:
+        data: the file.
+
+    Raises:
+        ValueError: a pickle is damaged, or a storage is cut off.
+    """
+    version = load(data, len(LEGACY_MAGIC))
+    if version.value != LEGACY_VERSION:
+        raise ValueError(f"the legacy format of version {LEGACY_VERSION} is read.")
+    machine = load(data, version.end)
+    if type(machine.value) is not dict:
+        raise ValueError("it does not say what kind of machine wrote it.")
+    require_little_endian(machine.value.get("little_endian") is True)
+    saved = load(data, machine.end)
+    keys = load(data, saved.end)
+    found = _find_storages(data, keys.end, keys.value, saved.storages)
+
+    def read(storage: Storage) -> memoryview:
+        if storage.key not in found:
+            raise ValueError(f"the file lacks storage {storage.key[:100]!r}.")
+        return found[storage.key]
+
+    return Archive(saved.value, read)
+
+
+def _find_storages(data: bytes, position: int, keys: Any, known: dict[str, Storage]):
+    if type(keys) is not list or not all(type(k) is str and k in known for k in keys):
+        raise ValueError("its list of storages does not fit its tensors.")
+    found: dict[str, memoryview] = {}
+    for key in keys:
+        if position + 8 > len(data):
+            raise ValueError(f"it is cut off before storage {key[:100]!r}.")
+        (count,) = struct.unpack_from("<q", data, position)
+        start = position + 8
+        stop = start + count * known[key].dtype.itemsize
+        if count < 0 or stop > len(data):
+            claim = f"storage {key[:100]!r} claims {count} numbers"
+            raise ValueError(f"{claim}, the file ends after {len(data) - start} bytes.")
+        expect_size(known[key], stop - start)
+        found[key] = memoryview(data)[start:stop]
+        position = stop
+    return found

@@ -1,0 +1,125 @@
+"""Weights to share: one safetensors file that also says which model they are for.
+
+Tensors are named by path, such as "params/layer1_0/conv1/kernel"; `metadata.py` has the
+rest. `load` needs nothing but the file.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+
+from prm_flax.backbones.registry import create_model
+from prm_flax.interop.metadata import build, describe
+from prm_flax.interop.shapes import flatten, require_fit, unflatten
+
+# Names the format gives to dtypes; any other name is no dtype of a weight.
+STORED = MappingProxyType(
+    {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16}
+)
+
+
+def save(
+    path: str | os.PathLike[str],
+    model_name: str,
+    options: Mapping[str, Any],
+    variables: Mapping[str, Any],
+) -> None:
+    """Writes a model's weights; the file is complete, or not there at all.
+
+    Args:
+        path: of the file, conventionally NAME.safetensors. An old one is replaced.
+        model_name: as for `create_model`.
+        options: its keywords, num_classes among them: text, numbers, None and dtypes.
+        variables: the model's "params" and "batch_stats".
+
+    Raises:
+        ValueError: before anything is written: an option that cannot be stored, or
+            variables that are not the model's; and `create_model`'s own errors.
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile, jax, jax.numpy as jnp
+        >>> from prm_flax import create_model
+        >>> from prm_flax.interop import safetensors
+        >>> options = {"num_classes": 10, "stem": "3x3_stride2"}
+        >>> model = create_model("resnet14", **options)
+        >>> variables = model.init(jax.random.key(0), jnp.ones((1, 28, 28, 1)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/weights.safetensors"
+        ...     safetensors.save(path, "resnet14", options, variables)
+        ...     again, loaded = safetensors.load(path)
+        >>> again == model
+        True
+
+    Reference: https://huggingface.co/docs/safetensors.
+    """
+    metadata = describe(model_name, options)
+    leaves = flatten(variables)
+    require_fit(create_model(model_name, **options), leaves, "the variables")
+    tensors = {"/".join(p): np.asarray(leaf, order="C") for p, leaf in leaves.items()}
+    _write(Path(path), to_bytes(tensors, metadata))
+
+
+def load(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
+    """Reads a model and its weights.
+
+    Args:
+        path: of a file that `save` wrote.
+
+    Returns:
+        The model and {"params": …, "batch_stats": …}, of the dtypes in the file
+        (float64 becomes float32 unless jax's x64 is on).
+
+    Raises:
+        ValueError: the file is damaged, of another program or format version, or its
+            tensors are not the model's; and `create_model`'s own errors.
+        OSError: the file cannot be read.
+
+    Example: see `save`.
+    """
+    place = os.fspath(path)
+    try:
+        with safe_open(place, framework="np") as file:
+            model = build(file.metadata() or {}, place)
+            shapes = {
+                tuple(name.split("/")): _shape(file, name) for name in file.keys()
+            }
+            require_fit(model, shapes, f"the tensors of {place}")
+            leaves = {p: jnp.array(file.get_tensor("/".join(p))) for p in shapes}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{place} must be a complete safetensors file: {error}. Copy it again."
+        ) from error
+    return model, unflatten(leaves)
+
+
+def _shape(file: Any, name: str) -> jax.ShapeDtypeStruct:
+    described = file.get_slice(name)
+    dtype = STORED.get(described.get_dtype(), np.bool_)
+    return jax.ShapeDtypeStruct(tuple(described.get_shape()), dtype)
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the folder's entry too, where a folder can be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)

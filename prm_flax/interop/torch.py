@@ -1,0 +1,124 @@
+"""Weights of PyTorch programs: `from_state_dict`, `to_state_dict`, `read_pth`.
+
+The names are those of the PRM authors' program and of torchvision. PyTorch itself is
+not needed: a state dict here is a dictionary of NumPy arrays.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+from numpy.typing import ArrayLike
+
+from prm_flax.interop.matching import (
+    clean,
+    expected_shapes,
+    has_part,
+    require_match,
+    to_leaf,
+)
+from prm_flax.interop.names import COUNTER, torch_entries
+from prm_flax.interop.pth import read_pth as read_pth
+from prm_flax.interop.shapes import flatten, require_fit, unflatten
+
+
+def from_state_dict(
+    model: nn.Module,
+    state_dict: Mapping[str, ArrayLike],
+    *,
+    into: Mapping[str, Any] | None = None,
+    new: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Variables of a model from PyTorch's weights.
+
+    Batch counters (num_batches_tracked) are left out, and "module." is dropped if every
+    name begins with it. Floating arrays keep their dtype (float64 becomes float32
+    unless jax's x64 is on), integers take the parameters'.
+
+    Args:
+        model: a network of `create_model`.
+        state_dict: arrays by PyTorch's names: convolutions (o, i/groups, h, w), dense
+            layers (o, i).
+        into: fresh variables, from `model.init`. The input channels are taken from
+            them, if given, otherwise from the first convolution's weight.
+        new: parts of names, such as "prm" or "fc", whose arrays come from `into`;
+            their entries in `state_dict` are ignored. Parts no name has do nothing.
+
+    Returns:
+        {"params": …, "batch_stats": …}.
+
+    Raises:
+        ValueError: other names are missing, unexpected, misshapen or not numbers
+            (one error lists all), `into` does not fit the model, or `new` lacks `into`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from prm_flax import create_model
+        >>> from prm_flax.interop.torch import from_state_dict, to_state_dict
+        >>> key, image = jax.random.key(0), jnp.ones((1, 28, 28, 1))
+        >>> plain, prm = create_model("resnet14"), create_model("prm_resnet14")
+        >>> weights = to_state_dict(plain, plain.init(key, image))
+        >>> fresh = prm.init(key, image)
+        >>> variables = from_state_dict(prm, weights, into=fresh, new=("prm",))
+        >>> sorted(variables)
+        ['batch_stats', 'params']
+    """
+    arrays = clean(state_dict)
+    parts = (new,) if isinstance(new, str) else tuple(new)
+    if parts and into is None:
+        raise ValueError(
+            f"new={parts} needs into=, the fresh variables the new parts come from: "
+            "into=model.init(key, image)."
+        )
+    if into is None:
+        fresh, shapes = {}, expected_shapes(model, arrays)
+    else:
+        fresh = flatten(into)
+        shapes = require_fit(model, fresh, "into=")
+    entries = torch_entries(shapes)
+    kept = {name: e for name, e in entries.items() if not has_part(name, parts)}
+    given = {name: a for name, a in arrays.items() if not has_part(name, parts)}
+    require_match(kept, given)
+    taken = {
+        entry.path: to_leaf(given[name], entry, shapes) for name, entry in kept.items()
+    }
+    return unflatten({p: taken[p] if p in taken else fresh[p] for p in shapes})
+
+
+def to_state_dict(
+    model: nn.Module, variables: Mapping[str, Any], *, counters: bool = False
+) -> dict[str, np.ndarray]:
+    """PyTorch's weights of a model: the inverse of `from_state_dict`.
+
+    Args:
+        model: a network of `create_model`.
+        variables: its "params" and "batch_stats".
+        counters: add num_batches_tracked = 0 to every norm, as PyTorch's strict
+            loading wants.
+
+    Returns:
+        Contiguous arrays by PyTorch's names, of the variables' dtypes.
+
+    Raises:
+        ValueError: the variables are not the model's; one error lists all differences.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from prm_flax import create_model
+        >>> from prm_flax.interop.torch import to_state_dict
+        >>> model = create_model("resnet14")
+        >>> variables = model.init(jax.random.key(0), jnp.ones((1, 28, 28, 1)))
+        >>> to_state_dict(model, variables)["layer2.0.downsample.0.weight"].shape
+        (32, 16, 1, 1)
+    """
+    leaves = flatten(variables)
+    shapes = require_fit(model, leaves, "the variables")
+    result: dict[str, np.ndarray] = {}
+    for name, entry in torch_entries(shapes).items():
+        array = np.asarray(leaves[entry.path])
+        result[name] = np.array(entry.layout.to_torch(array), order="C")
+        if counters and entry.layout.name == "running_var":
+            counter = f"{name.removesuffix(entry.layout.name)}{COUNTER}"
+            result[counter] = np.zeros((), np.int64)
+    return result
