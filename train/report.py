@@ -9,7 +9,7 @@ from typing import Any
 from prm_flax.figures import plots
 from prm_flax.interop import safetensors
 from train.build import Experiment, parameter_count
-from train.predict import look
+from train.predict import DRAWN, look
 from train.scalars import Scalars
 from train.state import TrainState
 
@@ -38,12 +38,15 @@ def write_report(
         state.variables,
     )
     plots.curves(folder / "curves.png", log.of("train"), tests)
-    images, labels = experiment.splits.test.images[:16], experiment.splits.test.labels
+    images, labels = (
+        experiment.splits.test.images[:DRAWN],
+        experiment.splits.test.labels,
+    )
     probabilities, queries = look(experiment, state, images)
     plots.predictions(
         folder / "predictions.png",
         images,
-        labels[:16],
+        labels[:DRAWN],
         probabilities,
         experiment.splits.test.class_names,
         queries,

@@ -114,7 +114,7 @@ def recalibrate(
     check_input(x, params, groups, similarity, ddof)
     *batch, h, w, channels = x.shape
     g = params.alpha.shape[0]
-    core = jnp.promote_types(x.dtype, jnp.float32)
+    core = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
     alpha, beta, lam, xi, theta, d = (leaf.astype(core) for leaf in params)
     phi = SIMILARITIES[similarity]
 

@@ -1,0 +1,1 @@
+"""What a PRM looks at: arrays (maps) and pictures (plots, module)."""

@@ -1,0 +1,133 @@
+"""Pictures of a training: its curves, and what the network said of which images."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from prm_flax.figures.canvas import BLUE, LIGHT, VERMILION, blank, save
+from prm_flax.figures.checks import check_predictions
+from prm_flax.figures.gallery import panel, stage_legend
+
+COLUMNS = 4
+Scalars = Sequence[Mapping[str, float | None]]
+
+
+def curves(path: str | os.PathLike, train: Scalars, test: Scalars) -> None:
+    """Draws the loss (left) and the top-1 accuracy (right) over the epochs.
+
+    The training's are drawn as they are, faintly, and as a running mean over a
+    fiftieth of them; the test's are points. A value that is missing, None or not
+    finite leaves a gap.
+
+    Args:
+        path: of the PNG to write.
+        train: one mapping a logged step, with "epoch" (a fraction), "loss", "top1".
+        test: one mapping a test, with the same keys; may be empty.
+
+    Raises:
+        ValueError: path does not end in .png.
+    """
+    figure = blank(9.2, 3.7)
+    for axes, key, name in zip(
+        figure.subplots(1, 2), ("loss", "top1"), ("loss", "top-1 accuracy"), strict=True
+    ):
+        _curve(axes, train, test, key)
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color=LIGHT.faint, alpha=0.2, linewidth=0.8)
+    if train or test:
+        figure.axes[0].legend(frameon=False)
+    save(figure, path)
+
+
+def _curve(axes: Axes, train: Scalars, test: Scalars, key: str) -> None:
+    if train:
+        epoch, values = _column(train, "epoch"), _column(train, key)
+        window = max(1, len(values) // 50)
+        # A line needs two points to be seen.
+        marker = "." if len(values) == 1 else None
+        if window > 1:
+            axes.plot(epoch, values, color=BLUE, linewidth=0.6, alpha=0.25)
+        axes.plot(
+            epoch,
+            running_mean(values, window),
+            color=BLUE,
+            linewidth=1.3,
+            marker=marker,
+            label="train",
+        )
+    if test:
+        epoch, values = _column(test, "epoch"), _column(test, key)
+        axes.plot(
+            epoch, values, "o", color=VERMILION, markersize=4.5, mew=0, label="test"
+        )
+
+
+def _column(rows: Scalars, key: str) -> np.ndarray:
+    values = [row.get(key) for row in rows]
+    column = np.array([np.nan if v is None else v for v in values], dtype=float)
+    return np.where(np.isfinite(column), column, np.nan)
+
+
+def running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """The mean of the finite values among the `window` about each place.
+
+    Args:
+        values: (n,) with NaN where there is none.
+        window: how many places, cut off at both ends.
+
+    Returns:
+        (n,) with NaN where `values` has it.
+    """
+    there = np.isfinite(values)
+    about = slice((window - 1) // 2, (window - 1) // 2 + len(values))
+    total = np.convolve(np.where(there, values, 0.0), np.ones(window))[about]
+    count = np.convolve(there, np.ones(window))[about]
+    return np.where(there, total / np.maximum(count, 1), np.nan)
+
+
+def predictions(
+    path: str | os.PathLike,
+    images: np.ndarray,
+    labels: Sequence[int] | np.ndarray | None,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    queries: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Draws images with what the network said of them and where its PRMs looked.
+
+    Above each image stands the class it was taken for and how probably, and below
+    that the true class. Right is blue with a tick, wrong is orange
+    with a cross. A query point is the larger the more groups share it.
+
+    Args:
+        path: of the PNG to write.
+        images: (n, h, w, 1 or 3) uint8, n from 1 to 16.
+        labels: n true classes, or None where they are not known.
+        probabilities: (n, classes), of which each row sums to 1.
+        class_names: of the classes.
+        queries: stage -> (n, g, 2) row and column in pixels, such as
+            `maps.stage_queries` gives them.
+
+    Raises:
+        ValueError: shapes that do not fit each other, rows that are no
+            probabilities, or a path that does not end in .png.
+    """
+    queries = dict(queries or {})
+    images, probabilities = np.asarray(images), np.asarray(probabilities)
+    check_predictions(images, labels, probabilities, class_names, queries)
+    across = min(len(images), COLUMNS)
+    down = -(-len(images) // across)
+    figure = blank(2.2 * across, 2.7 * down + 0.6 * bool(queries))
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in panels[len(images) :]:
+        axes.remove()
+    for i, axes in enumerate(panels[: len(images)]):
+        truth = None if labels is None else int(labels[i])
+        points = {stage: places[i] for stage, places in queries.items()}
+        panel(axes, images[i], truth, probabilities[i], class_names, points)
+    if queries:
+        stage_legend(figure, queries)
+    save(figure, path)
