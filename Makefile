@@ -58,6 +58,7 @@ format: env
 
 figures: env
 	$(BIN)/python -m prm_flax.figures module docs/prm.png
+	$(BIN)/python -m prm_flax.figures module docs/prm-dark.png --dark
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -19,6 +19,8 @@ from train.metrics import scalars
 from train.state import TrainState
 from train.step import normalize
 
+# Images in a picture.
+DRAWN = 16
 # Above any photograph; a picture of more claims memory that it may not have.
 LARGEST_IMAGE = 100_000_000
 
@@ -54,8 +56,16 @@ def predict(config: Config, what: Predict) -> int:
     for name, row in zip(names, probabilities, strict=True):
         print(f"{name}: {_say(row, test.class_names)}")
     output = Path(what.output or experiment.workdir / "predict.png")
-    plots.predictions(output, images, labels, probabilities, test.class_names, queries)
-    print(f"picture: {output}")
+    n = min(len(images), DRAWN)
+    plots.predictions(
+        output,
+        images[:n],
+        None if labels is None else labels[:n],
+        probabilities[:n],
+        test.class_names,
+        {stage: points[:n] for stage, points in queries.items()},
+    )
+    print(f"picture of {n}: {output}")
     return 0
 
 
