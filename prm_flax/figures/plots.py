@@ -23,7 +23,7 @@ def curves(path: str | os.PathLike, train: Scalars, test: Scalars) -> None:
 
     Args:
         path: of the PNG to write.
-        train: one mapping a logged step, with "epoch" (a fraction), "loss", "top1".
+        train: one mapping a logged step, with "epoch" (a fraction), "loss", "top1" (%).
         test: one mapping a test, with the same keys; may be empty.
 
     Raises:
@@ -31,7 +31,10 @@ def curves(path: str | os.PathLike, train: Scalars, test: Scalars) -> None:
     """
     figure = blank(9.2, 3.7)
     for axes, key, name in zip(
-        figure.subplots(1, 2), ("loss", "top1"), ("loss", "top-1 accuracy"), strict=True
+        figure.subplots(1, 2),
+        ("loss", "top1"),
+        ("loss", "top-1 accuracy, %"),
+        strict=True,
     ):
         _curve(axes, train, test, key)
         axes.set(xlabel="epoch", ylabel=name)

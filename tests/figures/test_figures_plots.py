@@ -60,7 +60,7 @@ def test_curves_are_a_png_of_the_same_bytes_every_time(tmp_path):
 def test_curves_have_the_training_twice_and_the_test_as_points(drawn):
     plots.curves("c.png", TRAIN, TEST)
     loss, top1 = drawn[0].axes
-    assert (loss.get_ylabel(), top1.get_ylabel()) == ("loss", "top-1 accuracy")
+    assert (loss.get_ylabel(), top1.get_ylabel()) == ("loss", "top-1 accuracy, %")
     raw, smooth, test = loss.get_lines()
     np.testing.assert_allclose(raw.get_ydata(), [row["loss"] for row in TRAIN])
     np.testing.assert_allclose(smooth.get_xdata(), [row["epoch"] for row in TRAIN])
