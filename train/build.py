@@ -19,6 +19,7 @@ from train.check import (
     check_channels,
     check_classes,
     check_config,
+    check_dtype,
     check_known,
 )
 from train.config import Config, Model
@@ -97,6 +98,7 @@ def build(config: Config) -> Experiment:
         ValueError: a field's value is not allowed, or two fields do not fit.
     """
     check_config(config)
+    check_dtype(config.model.dtype)
     check_known("data.source", config.data.source, SOURCES)
     create_model(config.model.name, 1, **model_options(config.model))
     splits = SOURCES[config.data.source](config)
@@ -173,4 +175,4 @@ def _abstract(mesh: Mesh, init: Callable[[], TrainState]) -> TrainState:
 def parameter_count(experiment: Experiment) -> int:
     """Trainable numbers of the network."""
     leaves = jax.tree.leaves(experiment.abstract_state.params)
-    return sum(int(jnp.size(leaf)) for leaf in leaves)
+    return sum(leaf.size for leaf in leaves)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
+import jax
+
 from prm_flax.errors import unknown
 from train.config import Config
 
@@ -74,8 +76,7 @@ def check_batches(config: Config, devices: int, images: int) -> None:
         if size % devices:
             raise ValueError(
                 f"{field} must be a multiple of the devices: {size} images, {devices} "
-                f"devices. The nearest are {size // devices * devices} and "
-                f"{(size // devices + 1) * devices}."
+                f"devices. The next is {-(-size // devices) * devices}."
             )
     if config.batch_size > images:
         raise ValueError(
@@ -109,6 +110,15 @@ def check_channels(config: Config, channels: int) -> None:
                 f"data.{field} must be one number or one a channel: {given} numbers, "
                 f"{channels} channels."
             )
+
+
+def check_dtype(dtype: str | None) -> None:
+    """Raises for float64 where jax computes in float32 instead."""
+    if dtype == "float64" and not jax.config.jax_enable_x64:
+        raise ValueError(
+            "model.dtype float64 is computed in float32 unless the environment has "
+            "JAX_ENABLE_X64=1; set it, or leave model.dtype out."
+        )
 
 
 def check_known(kind: str, name: str, known: Any) -> None:

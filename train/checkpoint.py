@@ -27,8 +27,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep: int = 0):
-        # Orbax warns of what is asked for here.
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # Orbax warns of what is asked for here, and prints what it also raises.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.folder = folder.absolute()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep or None,

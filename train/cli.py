@@ -67,7 +67,10 @@ def main(arguments: Sequence[str]) -> int:
     except (ValueError, WorkdirError, FetchError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (CheckpointError, FloatingPointError) as error:
+    except KeyboardInterrupt:  # before a run listens for it: nothing to save yet
+        return 130
+    # OSError: of a disk that filled up while training, above all.
+    except (CheckpointError, FloatingPointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

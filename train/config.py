@@ -120,7 +120,7 @@ class Config:
     epochs: int = 100
     batch_size: int = 256
     """Of all devices together."""
-    eval_batch_size: int = 500
+    eval_batch_size: int = 512
     """Of all devices together."""
     seed: int = 0
     """Of the parameters, the order of the images, the crops and flips, dropout."""

@@ -4,6 +4,7 @@ Tensors are named by path, such as "params/layer1_0/conv1/kernel"; `metadata.py`
 rest. `load` needs nothing but the file.
 """
 
+import json
 import os
 import secrets
 from collections.abc import Mapping
@@ -67,7 +68,7 @@ def save(
     leaves = flatten(variables)
     require_fit(create_model(model_name, **options), leaves, "the variables")
     tensors = {"/".join(p): np.asarray(leaf, order="C") for p, leaf in leaves.items()}
-    _write(Path(path), to_bytes(tensors, metadata))
+    _write(Path(path), _ordered(to_bytes(tensors, metadata)))
 
 
 def load(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
@@ -107,6 +108,20 @@ def _shape(file: Any, name: str) -> jax.ShapeDtypeStruct:
     described = file.get_slice(name)
     dtype = STORED.get(described.get_dtype(), np.bool_)
     return jax.ShapeDtypeStruct(tuple(described.get_shape()), dtype)
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same file with its metadata sorted: equal weights give equal bytes.
+
+    The library writes the metadata in an order that changes from call to call. A file
+    is the header's length (8 bytes), the header (JSON, padded to 8 bytes), the arrays.
+    """
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def _write(path: Path, data: bytes) -> None:

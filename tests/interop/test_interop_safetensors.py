@@ -105,6 +105,11 @@ class TestFile:
             "options": '{"num_classes": 10, "groups": 8}',
         }
 
+    def test_equal_weights_give_equal_bytes(self, tmp_path, path, variables):
+        for k in range(8):  # the library's own order would differ within a few calls
+            save(tmp_path / f"again{k}", NAME, OPTIONS, variables)
+            assert (tmp_path / f"again{k}").read_bytes() == path.read_bytes()
+
     def test_nothing_else_is_left_and_others_may_read_it(self, path):
         assert os.listdir(path.parent) == [path.name]
         mask = os.umask(0)

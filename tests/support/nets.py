@@ -1,0 +1,73 @@
+"""The smallest networks and states that train: they compile in a blink."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from prm_flax.backbones.norm import BatchNorm
+from train.state import TrainState, init_state
+from train.step import make_train_step
+
+IMAGE = (6, 6, 2)
+CLASSES = 5
+OPTIMIZER = optax.chain(
+    optax.add_decayed_weights(1e-3), optax.sgd(0.2, 0.9, nesterov=True)
+)
+
+
+class Net(nn.Module):
+    """Convolution, batch norm, dropout, classifier."""
+
+    batch_norm: int | str = 4
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = nn.Conv(4, (3, 3), param_dtype=self.dtype)(x)
+        x = BatchNorm(images=self.batch_norm, param_dtype=self.dtype)(x, train=train)
+        x = nn.relu(x).mean((1, 2))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(CLASSES, param_dtype=self.dtype)(x)
+
+
+def prepare(images, dtype):
+    """uint8 to [0, 1] of a dtype."""
+    return images.astype(dtype) / 255
+
+
+def ready(model: Net):
+    """What takes the model's images to what it takes."""
+    return functools.partial(prepare, dtype=model.dtype)
+
+
+def init(model: nn.Module) -> TrainState:
+    return init_state(model, OPTIMIZER, IMAGE, 0)
+
+
+@functools.cache
+def _numbers(model: nn.Module) -> TrainState:
+    return jax.device_get(jax.jit(functools.partial(init, model))())
+
+
+def new_state(model: nn.Module) -> TrainState:
+    """The first state, in arrays of its own: a step may take their memory."""
+    return jax.tree.map(jnp.array, _numbers(model))
+
+
+def new_step(model: Net, seed: int = 0, label_smoothing: float = 0.1):
+    smooth = {"label_smoothing": label_smoothing}
+    return make_train_step(model, OPTIMIZER, ready(model), seed=seed, **smooth)
+
+
+def batch(number: int, images: int = 16) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(number)
+    return {
+        "image": generator.integers(0, 256, (images, *IMAGE), np.uint8),
+        "label": generator.integers(0, CLASSES, images, np.int32),
+    }

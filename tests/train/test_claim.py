@@ -1,0 +1,115 @@
+"""A folder belongs to the run whose numbers it holds."""
+
+import dataclasses
+import json
+
+import pytest
+
+from train.claim import FREE_TO_USE, check_same, claim
+from train.config import Config, Data, Model, Optim
+from train.lock import WorkdirError
+
+CONFIG = Config(name="run")
+
+
+def changed(path, value):
+    """CONFIG with another value at "part.field"."""
+    part, _, field = path.rpartition(".")
+    if not part:
+        return dataclasses.replace(CONFIG, **{field: value})
+    inner = dataclasses.replace(getattr(CONFIG, part), **{field: value})
+    return dataclasses.replace(CONFIG, **{part: inner})
+
+
+TRAINING = {
+    "name": "other",
+    "epochs": 7,
+    "batch_size": 8,
+    "seed": 1,
+    "optim.peak_lr": 0.7,
+    "optim.nesterov": True,
+    "data.source": "fake",
+    "data.crop_padding": 2,
+    "data.flip": True,
+    "model.remat": True,
+}
+NETWORK = {
+    "model.name": "resnet20",
+    "model.groups": 4,
+    "model.ddof": 1,
+    "model.dtype": "bfloat16",
+    "data.mean": (0.1, 0.2),
+}
+FREE = {
+    "checkpoint.every_steps": 7,
+    "checkpoint.keep": 9,
+    "log.every_steps": 7,
+    "log.tensorboard": True,
+    "workdir": "elsewhere",
+    "eval_batch_size": 7,
+    "data.prefetch": 7,
+    "data.root": "elsewhere",
+}
+
+
+def test_the_same_config_may_go_on(tmp_path):
+    claim(tmp_path, CONFIG)
+    claim(tmp_path, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_every_field_is_written(tmp_path):
+    claim(tmp_path, CONFIG)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written["name"] == "run"
+    assert written["data.mean"] == [0.5]
+    for part, kind in (("model", Model), ("data", Data), ("optim", Optim)):
+        assert {f"{part}.{f.name}" for f in dataclasses.fields(kind)} <= written.keys()
+
+
+@pytest.mark.parametrize("path, value", [*TRAINING.items(), *NETWORK.items()])
+def test_a_field_that_changes_the_numbers_is_refused(tmp_path, path, value):
+    claim(tmp_path, CONFIG)
+    before = (tmp_path / "config.json").read_text()
+    with pytest.raises(WorkdirError, match=rf"\({path}: was .*, is .*\)"):
+        claim(tmp_path, changed(path, value))
+    assert (tmp_path / "config.json").read_text() == before
+
+
+@pytest.mark.parametrize("path, value", FREE.items())
+def test_a_field_that_changes_none_is_free(tmp_path, path, value):
+    claim(tmp_path, CONFIG)
+    claim(tmp_path, changed(path, value))
+    check_same(tmp_path, changed(path, value), free=())
+
+
+@pytest.mark.parametrize("path, value", [*TRAINING.items(), *FREE.items()])
+def test_a_trained_network_is_used_whatever_trained_it(tmp_path, path, value):
+    claim(tmp_path, CONFIG)
+    check_same(tmp_path, changed(path, value), FREE_TO_USE)
+
+
+@pytest.mark.parametrize("path, value", NETWORK.items())
+def test_another_network_is_not_used(tmp_path, path, value):
+    claim(tmp_path, CONFIG)
+    with pytest.raises(WorkdirError, match=path):
+        check_same(tmp_path, changed(path, value), FREE_TO_USE)
+
+
+def test_all_differences_are_named(tmp_path):
+    claim(tmp_path, CONFIG)
+    other = dataclasses.replace(changed("optim.peak_lr", 0.7), seed=3)
+    with pytest.raises(WorkdirError) as caught:
+        claim(tmp_path, other)
+    message = str(caught.value)
+    assert "optim.peak_lr: was 0.1, is 0.7; seed: was 0, is 3" in message
+
+
+def test_a_damaged_file_is_an_error(tmp_path):
+    (tmp_path / "config.json").write_text('{"name": ')
+    with pytest.raises(WorkdirError, match="damaged"):
+        claim(tmp_path, CONFIG)
+
+
+def test_a_folder_without_a_config_fits_any(tmp_path):
+    check_same(tmp_path, CONFIG, free=())
