@@ -114,9 +114,9 @@ def check_channels(config: Config, channels: int) -> None:
 
 def check_dtype(dtype: str | None) -> None:
     """Raises for float64 where jax computes in float32 instead."""
-    if dtype == "float64" and not jax.config.jax_enable_x64:
+    if dtype and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ValueError(
-            "model.dtype float64 is computed in float32 unless the environment has "
+            f"model.dtype {dtype} is computed in float32 unless the environment has "
             "JAX_ENABLE_X64=1; set it, or leave model.dtype out."
         )
 
