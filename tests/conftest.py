@@ -1,0 +1,49 @@
+"""The tests' machine: CPU, four devices; types are checked, x64 is a context."""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"  # also for the processes that tests start
+
+import jax
+import jaxtyping
+import pytest
+from hypothesis import HealthCheck, settings
+
+DEVICES = 4
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", DEVICES)
+# Before the first import of prm_flax: its array annotations are checked in tests.
+jaxtyping.install_import_hook(
+    ["prm_flax.prm.numerics", "prm_flax.prm.similarity", "prm_flax.backbones.norm"],
+    "beartype.beartype",
+)
+settings.register_profile(
+    "prm_flax",
+    deadline=None,
+    derandomize=True,
+    max_examples=8,
+    # x64 and strict promotion are entered once a test, which is what is meant.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("prm_flax")
+
+
+@pytest.fixture
+def x64():
+    """Arrays may be float64 inside the test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def strict_promotion():
+    """Two dtypes meet only where the code says how."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture(params=[1, 2, 4])
+def devices(request):
+    """The first 1, 2 and 4 of the fake devices."""
+    return jax.devices()[: request.param]

@@ -1,0 +1,122 @@
+"""The golden files in this library's layout. `tests/golden/README.md` explains them."""
+
+import functools
+import hashlib
+import json
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from prm_flax import PRMParams
+from prm_flax.interop.names import LAYOUTS
+
+PUBLIC = Path(__file__).parents[1] / "golden" / "public"
+
+
+class Golden(NamedTuple):
+    """One file: its arrays as stored, PyTorch's layout, and its meta."""
+
+    arrays: dict[str, np.ndarray]
+    meta: dict[str, Any]
+
+    def under(self, prefix: str) -> dict[str, np.ndarray]:
+        """The arrays called prefix/NAME, by NAME."""
+        return {
+            name.removeprefix(f"{prefix}/"): array
+            for name, array in self.arrays.items()
+            if name.startswith(f"{prefix}/")
+        }
+
+
+def names(pattern: str) -> list[str]:
+    """The files that match, without .npz."""
+    found = sorted(path.stem for path in PUBLIC.glob(f"{pattern}.npz"))
+    assert found, f"no golden file is called {pattern}"
+    return found
+
+
+@functools.cache
+def load(name: str) -> Golden:
+    with np.load(PUBLIC / f"{name}.npz") as file:
+        arrays = dict(file)
+    return Golden(arrays, json.loads(str(arrays.pop("meta"))))
+
+
+def to_nhwc(image: np.ndarray) -> np.ndarray:
+    return np.moveaxis(image, 1, -1)
+
+
+def prm_params(arrays: dict[str, np.ndarray]) -> PRMParams:
+    """The six arrays of a PRM (or their gradients) by PyTorch's names."""
+    axes = PRMParams(alpha=1, beta=1, lam=1, xi=1, theta=1, d=0)
+
+    def leaf(name: str, count: int) -> np.ndarray:
+        layout = LAYOUTS[name, count]
+        return layout.from_torch(arrays[layout.name], (-1,) * count)
+
+    return PRMParams(*map(leaf, PRMParams._fields, axes))
+
+
+def state_dict(file: Golden) -> dict[str, np.ndarray]:
+    """The parameters of a network file, by meta.rule, float32."""
+    shapes = zip(file.arrays["names"], file.arrays["shapes"], strict=True)
+    salt = file.meta["salt"]
+    return {str(name): _by_rule(str(name), json.loads(s), salt) for name, s in shapes}
+
+
+# Last part of a PRM's name -> the value made from the normal numbers n.
+_PRM_RULE = {
+    "weight": lambda n: 0.5 * n,
+    "bias": lambda n: 1 + 0.2 * n,
+    "one": lambda n: 1 + 0.2 * n,
+    "zero": lambda n: 0.5 * n,
+    "theta": lambda n: 0.3 + 0.1 * abs(n),
+    "scale": lambda n: 1 + 0.2 * abs(n),
+}
+_STATISTICS_RULE = {
+    "running_mean": lambda n: 0.1 * n,
+    "running_var": lambda n: 1 + 0.2 * abs(n),
+}
+_NORM_RULE = {"weight": lambda n: 1 + 0.1 * n, "bias": lambda n: 0.1 * n}
+
+
+def _by_rule(name: str, shape: list[int], salt: str) -> np.ndarray:
+    seed = zlib.crc32((salt + name).encode())
+    n = np.random.RandomState(seed).standard_normal(shape)
+    last = name.rpartition(".")[2]
+    if ".prm." in name:
+        value = _PRM_RULE[last](n)
+    elif last in _STATISTICS_RULE:
+        value = _STATISTICS_RULE[last](n)
+    elif n.ndim in (2, 4):
+        value = n * np.sqrt(2 / np.prod(shape[1:]))
+    else:
+        value = _NORM_RULE[last](n)
+    return value.astype(np.float32)
+
+
+def images(file: Golden) -> np.ndarray:
+    """The input of a network file, (b, h, w, 3) float32, its checksum confirmed."""
+    meta = file.meta
+    shape = (meta["batch"], 3, meta["height"], meta["width"])
+    generator = np.random.RandomState(meta["input_seed"])
+    x = generator.standard_normal(shape).astype(np.float32)
+    assert hashlib.sha256(x.tobytes()).hexdigest() == meta["input_check"]["sha256"]
+    return to_nhwc(x)
+
+
+def cotangent(file: Golden) -> np.ndarray:
+    """r of a train file: the loss is sum(logits·r)."""
+    generator = np.random.RandomState(file.meta["input_seed"] + 1)
+    return generator.standard_normal(file.arrays["logits"].shape)
+
+
+def step_data(file: Golden, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (b, h, w, 3) float32 and labels of one step of a trajectory file."""
+    meta = file.meta
+    generator = np.random.RandomState(meta["data_seed"] + step)
+    shape = (meta["batch"], 3, meta["height"], meta["width"])
+    x = generator.standard_normal(shape).astype(np.float32)
+    return to_nhwc(x), generator.randint(0, 1000, size=meta["batch"])
