@@ -44,7 +44,7 @@ predict: env
 	@$(BIN)/python -m train predict $(CONFIG) $(ARGS)
 
 test: env data
-	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: env
 	$(BIN)/ruff format --check .
