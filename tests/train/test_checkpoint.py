@@ -118,6 +118,8 @@ def test_another_dtype_is_an_error_and_never_cast(tmp_path, state, dtype):
         Checkpoints(tmp_path).restore(wanted)
 
 
+# A thread of Orbax still wants to speak to the event loop that the failure closed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_failed_save_is_an_error_and_the_earlier_is_intact(tmp_path, state):
     noise = np.random.default_rng(0).normal(size=100_000).astype(np.float32)
     large = state.replace(params=state.params | {"noise": jnp.asarray(noise)})

@@ -100,7 +100,7 @@ WRONG = {
     "root": (["--data.root", "/nowhere"], ["/nowhere", "train-images-idx3-ubyte"]),
     "classes": (["--model.num-classes", "12"], ["12", "10 classes"]),
     "no classes": (["--model.num-classes", "0"], ["num_classes is 0", "10 classes"]),
-    "devices": (["--batch-size", "62"], ["62 images, 4 devices", "60 and 64"]),
+    "devices": (["--batch-size", "62"], ["62 images, 4 devices", "next is 64"]),
     "batch": (["--batch-size", "644"], ["644", "640 images"]),
     "statistics": (["--model.batch-norm", "48"], ["model.batch_norm", "64 and 48"]),
     "channels": (["--data.mean", "0.1", "0.2"], ["data.mean", "2 numbers, 1 channels"]),
