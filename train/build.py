@@ -149,7 +149,9 @@ def build(config: Config) -> Experiment:
 
 def workdir_of(config: Config) -> Path:
     """The run's folder: workdir, or runs/NAME in the checkout."""
-    return Path(config.workdir) if config.workdir else ROOT / "runs" / config.name
+    path = Path(config.workdir) if config.workdir else ROOT / "runs" / config.name
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def model_options(model: Model) -> dict[str, Any]:

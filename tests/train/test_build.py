@@ -100,7 +100,7 @@ def test_what_is_not_given_is_the_networks_own(name):
 
 
 def test_the_folder_is_runs_name_unless_given():
-    assert workdir_of(Config(name="a")) == ROOT / "runs" / "a"
+    assert workdir_of(Config(name="a")).absolute() == ROOT / "runs" / "a"
     assert str(workdir_of(Config(name="a", workdir="/b"))) == "/b"
 
 
