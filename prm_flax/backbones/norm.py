@@ -72,8 +72,7 @@ class BatchNorm(nn.Module):
         if not train:
             return _affine(x, mean.value, var.value, scale, bias, self.epsilon, dtype)
         runs = self._runs(x.astype(core))
-        center = mean.value.astype(core)
-        run_mean, run_var = _statistics(runs, center)
+        run_mean, run_var = _statistics(runs)
         if not self.is_initializing():
             count = runs[0, ..., 0].size
             unbiased = run_var.mean(0) * (count / max(count - 1, 1))
@@ -103,17 +102,17 @@ class BatchNorm(nn.Module):
 
 
 def _statistics(
-    runs: Float[Array, "r n h w c"], center: Float[Array, " c"]
+    runs: Float[Array, "r n h w c"],
 ) -> tuple[Float[Array, "r c"], Float[Array, "r c"]]:
-    """Mean and biased variance of each run, (runs, c) both, in one pass over it.
+    """Mean and biased variance of each run.
 
-    One pass, E[(x-c)²] - E[x-c]², loses digits where the mean is large against the
-    spread; measured from the running mean c, which follows the mean, it does not.
+    The spread is measured from the run's own mean. In one pass, as E[x²] - E[x]², it
+    loses digits: enough to move MobileNetV2's golden trajectory a hundred times
+    further from the authors' (1e-5 instead of 1e-7 after eight steps in float64).
     """
-    shifted = runs - lax.stop_gradient(center)
-    axes = (1, 2, 3)
-    first, second = shifted.mean(axes), jnp.square(shifted).mean(axes)
-    return first + center, jnp.maximum(second - jnp.square(first), 0.0)
+    mean = runs.mean((1, 2, 3))
+    deviation = runs - mean[:, None, None, None]
+    return mean, jnp.square(deviation).mean((1, 2, 3))
 
 
 def _affine(x, mean, var, scale, bias, epsilon, dtype):
