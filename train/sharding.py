@@ -48,21 +48,21 @@ def jit_init(mesh: Mesh, init: Callable[[], Any]) -> Callable[[], Any]:
 
 def jit_train_step(mesh: Mesh, step: Callable[[Any, Any], Any]):
     """`step(state, batch) -> state`; the old state's memory becomes the new one's."""
-    jitted = jax.jit(
-        step,
-        in_shardings=(replicated(mesh), split(mesh)),
-        out_shardings=replicated(mesh),
-        donate_argnums=0,
-    )
-    return _in_mesh(mesh, jitted)
+    return _jit_step(mesh, step, donate_argnums=0)
 
 
 def jit_eval_step(mesh: Mesh, step: Callable[[Any, Any], Any]):
     """`step(state, batch) -> results`, whole on every device."""
+    return _jit_step(mesh, step)
+
+
+def _jit_step(mesh: Mesh, step: Callable[[Any, Any], Any], **options: Any):
+    """The state on every device, the batch shared, the results on every device."""
     jitted = jax.jit(
         step,
         in_shardings=(replicated(mesh), split(mesh)),
         out_shardings=replicated(mesh),
+        **options,
     )
     return _in_mesh(mesh, jitted)
 

@@ -80,14 +80,7 @@ def short(**options):
 
 def gradients(**options):
     model, variables = short(**options)
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(2, *IMAGE)))
-
-    def run(params):
-        tree = variables | {"params": params}
-        y, new = model.apply(tree, x, train=True, mutable=["batch_stats"])
-        return jnp.square(y).sum(), new
-
-    return jax.jit(jax.value_and_grad(run, has_aux=True))(variables["params"])
+    return networks.training_gradients(model, variables, IMAGE)
 
 
 def test_remat_changes_no_number(x64):

@@ -75,3 +75,15 @@ class Recorder(nn.Module):
         gain = self.param("gain", nn.initializers.constant(0.5), ())
         self.note((self.channels, self.stage, x.shape[-1], train))
         return x * gain
+
+
+def training_gradients(model, variables, image):
+    """Value, statistics and gradients of one training call on two images."""
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(2, *image)))
+
+    def run(params):
+        tree = variables | {"params": params}
+        y, new = model.apply(tree, x, train=True, mutable=["batch_stats"])
+        return jnp.square(y).sum(), new
+
+    return jax.jit(jax.value_and_grad(run, has_aux=True))(variables["params"])
