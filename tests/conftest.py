@@ -1,6 +1,8 @@
 """The tests' machine: CPU, four devices; types are checked, x64 is a context."""
 
+import atexit
 import os
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"  # also for the processes that tests start
 
@@ -10,6 +12,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 DEVICES = 4
+
+# Of this process and those that it starts.
+_cache = tempfile.TemporaryDirectory(prefix="prm-flax-cache-")
+atexit.register(_cache.cleanup)
+os.environ["PRM_CACHE_DIR"] = _cache.name
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", DEVICES)

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,20 +14,20 @@ from jax.sharding import Mesh
 from prm_flax import create_model
 from train import sharding
 from train.check import (
-    check_batches,
     check_channels,
     check_classes,
     check_config,
     check_dtype,
+    check_images,
     check_known,
+    check_shares,
 )
 from train.config import Config, Model
-from train.data.fake import fake
-from train.data.fashion_mnist import load_fashion_mnist
-from train.data.idx import load_idx
-from train.data.pipeline import TrainBatches
-from train.data.source import Splits
+from train.data.input import Input
+from train.data.order import Shard
+from train.mix import make_mix
 from train.optim import Schedule, make_optimizer, make_schedule
+from train.sources import SOURCES
 from train.state import TrainState, init_state
 from train.step import (
     make_eval_step,
@@ -40,33 +39,18 @@ from train.step import (
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _load_idx(config: Config) -> Splits:
-    if config.data.root is None:
-        raise ValueError("data.source idx needs data.root, the folder of its files.")
-    return load_idx(config.data.root)
-
-
-SOURCES: MappingProxyType[str, Callable[[Config], Splits]] = MappingProxyType(
-    {
-        "fashion_mnist": lambda config: load_fashion_mnist(config.data.root),
-        "idx": _load_idx,
-        "fake": lambda config: fake(config.seed, 4096, (28, 28, 1), 10),
-    }
-)
-
-
 class Experiment(NamedTuple):
     """All that a command needs.
 
     Attributes:
         config: what it was built from.
         workdir: the run's folder; not made yet.
-        splits: the images.
+        input: the images.
         model: the network.
         model_options: what `create_model` was given besides the name.
         mesh: the devices.
-        batches: step -> the training batch.
         schedule: step -> learning rate.
+        steps_per_epoch: whole batches in one pass over the training images.
         steps: of the whole run.
         init: makes the first state, on the devices.
         abstract_state: its shapes, dtypes and shardings.
@@ -77,12 +61,12 @@ class Experiment(NamedTuple):
 
     config: Config
     workdir: Path
-    splits: Splits
+    input: Input
     model: nn.Module
     model_options: dict[str, Any]
     mesh: Mesh
-    batches: TrainBatches
     schedule: Schedule
+    steps_per_epoch: int
     steps: int
     init: Callable[[], TrainState]
     abstract_state: TrainState
@@ -101,43 +85,50 @@ def build(config: Config) -> Experiment:
     check_dtype(config.model.dtype)
     check_known("data.source", config.data.source, SOURCES)
     create_model(config.model.name, 1, **model_options(config.model))
-    splits = SOURCES[config.data.source](config)
-    train = splits.train
     mesh = sharding.make_mesh()
-    check_batches(config, mesh.size, len(train))
-    check_classes(config, train.num_classes)
-    check_channels(config, train.image_shape[-1])
-
-    options = model_options(config.model) | {"num_classes": train.num_classes}
+    check_shares(config, mesh.size)
+    shard = Shard(jax.process_index(), jax.process_count())
+    images = SOURCES[config.data.source](config, shard)
+    check_images(config, images.train_images)
+    check_classes(config, len(images.class_names))
+    check_channels(config, images.image_shape[-1])
+    options = model_options(config.model) | {"num_classes": len(images.class_names)}
     model = create_model(config.model.name, **options)
-    data = config.data
-    batches = TrainBatches(
-        train, config.batch_size, config.seed, data.crop_padding, data.flip
-    )
-    epoch = batches.steps_per_epoch
-    schedule = make_schedule(config.optim, config.epochs, epoch)
-    optimizer = make_optimizer(config.optim, schedule)
+    return _assemble(config, mesh, images, model, options)
+
+
+def _assemble(
+    config: Config, mesh: Mesh, images: Input, model: nn.Module, options: dict
+) -> Experiment:
+    """The functions of a run, from its parts."""
+    data, optim = config.data, config.optim
+    epoch = images.train_images // config.batch_size
+    schedule = make_schedule(optim, config.epochs, epoch, config.batch_size)
+    optimizer = make_optimizer(optim, schedule)
     prepare = functools.partial(normalize, mean=data.mean, std=data.std)
+    init = functools.partial(
+        init_state, model, optimizer, images.image_shape, config.seed, optim.ema > 0
+    )
     train_step = make_train_step(
         model,
         optimizer,
         prepare,
-        label_smoothing=config.optim.label_smoothing,
+        label_smoothing=optim.label_smoothing,
         seed=config.seed,
-    )
-
-    init = functools.partial(
-        init_state, model, optimizer, train.image_shape, config.seed
+        accumulate=optim.accumulate,
+        shards=mesh.size,
+        ema=optim.ema,
+        mix=make_mix(data.mixup, data.cutmix),
     )
     return Experiment(
         config=config,
         workdir=workdir_of(config),
-        splits=splits,
+        input=images,
         model=model,
         model_options=options,
         mesh=mesh,
-        batches=batches,
         schedule=schedule,
+        steps_per_epoch=epoch,
         steps=config.epochs * epoch,
         init=sharding.jit_init(mesh, init),
         abstract_state=_abstract(mesh, init),

@@ -1,54 +1,12 @@
 """Every rule a config must keep, checked before anything is compiled or written."""
 
-import math
-from collections.abc import Callable
-from types import MappingProxyType
 from typing import Any
 
 import jax
 
 from prm_flax.errors import unknown
 from train.config import Config
-
-Rule = tuple[Callable[[Any], bool], str]
-
-_at_least_1: Rule = (lambda v: v >= 1, "a whole number, at least 1")
-_not_negative: Rule = (lambda v: v >= 0, "not negative")
-_finite: Rule = (lambda v: math.isfinite(v) and v >= 0, "finite and not negative")
-_share: Rule = (lambda v: 0 <= v < 1, "in [0, 1)")
-
-RULES: MappingProxyType[str, Rule] = MappingProxyType(
-    {
-        "name": (
-            lambda v: bool(v) and "/" not in v and v not in (".", ".."),
-            "a plain name without a slash",
-        ),
-        "epochs": _at_least_1,
-        "batch_size": _at_least_1,
-        "eval_batch_size": _at_least_1,
-        "seed": (lambda v: 0 <= v < 2**31, "in [0, 2^31)"),
-        "data.std": (
-            lambda v: len(v) > 0 and all(math.isfinite(s) and s > 0 for s in v),
-            "positive numbers",
-        ),
-        "data.mean": (
-            lambda v: len(v) > 0 and all(math.isfinite(m) for m in v),
-            "finite numbers",
-        ),
-        "data.crop_padding": _not_negative,
-        "data.prefetch": _at_least_1,
-        "optim.peak_lr": _finite,
-        "optim.warmup_epochs": _finite,
-        "optim.step_epochs": _at_least_1,
-        "optim.step_factor": _finite,
-        "optim.momentum": _share,
-        "optim.weight_decay": _finite,
-        "optim.label_smoothing": _share,
-        "checkpoint.every_steps": _at_least_1,
-        "checkpoint.keep": _at_least_1,
-        "log.every_steps": _at_least_1,
-    }
-)
+from train.rules import RULES
 
 
 def check_config(config: Config) -> None:
@@ -65,12 +23,26 @@ def check_config(config: Config) -> None:
             f"optim.warmup_epochs must not exceed epochs, got "
             f"{config.optim.warmup_epochs} and {config.epochs}"
         )
+    if config.data.eval_resize < config.data.image_size:
+        wrong.append(
+            f"data.eval_resize must be at least data.image_size, got "
+            f"{config.data.eval_resize} and {config.data.image_size}"
+        )
     if wrong:
         raise ValueError("; ".join(wrong) + ".")
 
 
-def check_batches(config: Config, devices: int, images: int) -> None:
-    """Raises if the batches do not divide among devices, statistics and images."""
+def check_images(config: Config, images: int) -> None:
+    """Raises if there are fewer training images than one batch takes."""
+    if config.batch_size > images:
+        raise ValueError(
+            f"batch_size must not exceed the training images: {config.batch_size}, "
+            f"{images} images."
+        )
+
+
+def check_shares(config: Config, devices: int) -> None:
+    """Raises if the batches do not divide among devices, statistics and parts."""
     for field in ("batch_size", "eval_batch_size"):
         size = getattr(config, field)
         if size % devices:
@@ -78,16 +50,43 @@ def check_batches(config: Config, devices: int, images: int) -> None:
                 f"{field} must be a multiple of the devices: {size} images, {devices} "
                 f"devices. The next is {-(-size // devices) * devices}."
             )
-    if config.batch_size > images:
-        raise ValueError(
-            f"batch_size must not exceed the training images: {config.batch_size}, "
-            f"{images} images."
-        )
+    _check_statistics(config)
+    _check_parts(config, devices)
+
+
+def _check_statistics(config: Config) -> None:
     run = config.model.batch_norm
     if run != "global" and (run < 1 or config.batch_size % run):
         raise ValueError(
             f"batch_size must be a multiple of model.batch_norm, the images of one "
             f"statistic: {config.batch_size} and {run}."
+        )
+
+
+def _check_parts(config: Config, devices: int) -> None:
+    """The parts of an accumulated batch, and mixing's pairs, must stay whole."""
+    share = config.batch_size // devices
+    if config.optim.accumulate > 1:
+        _check_accumulation(share, config.optim.accumulate, config.model.batch_norm)
+    if (config.data.mixup or config.data.cutmix) and share % 2:
+        raise ValueError(
+            f"data.mixup and data.cutmix pair images: batch_size must give each "
+            f"device an even number of images, got {share}."
+        )
+
+
+def _check_accumulation(share: int, parts: int, run: int | str) -> None:
+    if isinstance(run, str):
+        raise ValueError(
+            f"optim.accumulate {parts} needs model.batch_norm, the images of one "
+            f"statistic, as a number: at most {share // parts} here. Statistics of "
+            "the whole batch cannot be had from its parts."
+        )
+    if share % parts or share // parts % run:
+        raise ValueError(
+            f"each of optim.accumulate parts must hold whole statistics: {share} "
+            f"images a device in {parts} parts, {run} images a statistic "
+            "(model.batch_norm)."
         )
 
 

@@ -12,14 +12,22 @@ from train.lock import WorkdirError
 FREE_TO_RESUME = (
     "checkpoint.",
     "log.",
+    "profile",
     "workdir",
     "eval_batch_size",
     "data.prefetch",
     "data.root",
+    "data.workers",
+    # A run that met a bad image could not go on otherwise.
+    "data.on_bad_image",
+    "data.max_image_bytes",
+    "data.max_image_pixels",
 )
 # Fields that a trained network's answers do not depend on either.
 FREE_TO_USE = (*FREE_TO_RESUME, "name", "epochs", "batch_size", "seed", "optim.")
 FREE_TO_USE += ("data.source", "data.crop_padding", "data.flip", "model.remat")
+FREE_TO_USE += ("data.crop_area", "data.crop_aspect", "data.mixup", "data.cutmix")
+FREE_TO_USE += ("data.randaugment", "data.randaugment_magnitude")
 
 FILE = "config.json"
 
@@ -49,6 +57,8 @@ def check_same(workdir: Path, config: Config, free: tuple[str, ...]) -> None:
         earlier = json.loads(path.read_text())
     except ValueError as error:
         raise WorkdirError(f"{path} is damaged: {error}. Delete {workdir}.") from error
+    # A field that came after the run was started had no effect on it: its default.
+    earlier = _flat(Config(name="")) | earlier
     given = _flat(config)
     different = [
         f"{name}: was {earlier.get(name)!r}, is {given.get(name)!r}"

@@ -14,6 +14,7 @@ from train.build import ROOT
 from train.checkpoint import CheckpointError
 from train.config import Config, Predict
 from train.data.fetch import FetchError
+from train.data.input import DataError
 from train.fit import fit
 from train.lock import WorkdirError
 from train.predict import evaluate_run, predict
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:  # before a run listens for it: nothing to save yet
         return 130
     # OSError: of a disk that filled up while training, above all.
-    except (CheckpointError, FloatingPointError, OSError) as error:
+    except (CheckpointError, DataError, FloatingPointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

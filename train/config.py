@@ -49,31 +49,66 @@ class Data:
     """The images."""
 
     source: str = "fashion_mnist"
-    """fashion_mnist, idx (any set in MNIST's four files) or fake."""
+    """fashion_mnist, idx (any set in MNIST's four files), imagenet2012 (prepared by
+    tensorflow-datasets), image_folder (train/CLASS/FILE), fake or fake_imagenet."""
     root: str | None = None
-    """Folder of the files; None looks where README says."""
+    """Folder of the files; None takes that of the environment's PRM_DATA_DIR."""
     mean: tuple[float, ...] = (0.5,)
     """Subtracted from the pixels (in [0, 1]), one number or one a channel."""
     std: tuple[float, ...] = (0.5,)
     """The pixels are divided by it after that."""
-    crop_padding: int = 0
-    """Random crops out of the image padded by this many pixels; 0 for none."""
     flip: bool = False
     """Mirror half of the images."""
+    crop_padding: int = 0
+    """Small images: crops out of the image padded by this many pixels; 0 for none."""
+    image_size: int = 224
+    """Image files: height and width of what the network gets."""
+    crop_area: tuple[float, float] = (0.1, 1.0)
+    """Image files: share of the image that a training crop takes, least and most."""
+    crop_aspect: tuple[float, float] = (0.8, 1.25)
+    """Image files: width over height of a training crop, least and most."""
+    eval_resize: int = 256
+    """Image files: the shorter side, before the centre is cut out for evaluation."""
+    randaugment: int = 0
+    """Image files: RandAugment's operations an image; 0 for none."""
+    randaugment_magnitude: float = 9.0
+    """RandAugment's strength, 0 to 10."""
+    mixup: float = 0.0
+    """Mixup's α, of Beta(α, α); 0 for none. With CutMix, one of the two by chance."""
+    cutmix: float = 0.0
+    """CutMix's α, of Beta(α, α); 0 for none."""
+    on_bad_image: Literal["error", "skip"] = "error"
+    """A file that cannot be decoded ends the run, or another image takes its place
+    (in evaluation: none), counted and named in the log."""
+    max_image_bytes: int = 64 << 20
+    """Larger files are bad images."""
+    max_image_pixels: int = 100_000_000
+    """So are those whose header states more pixels."""
+    workers: int | None = None
+    """Image files: processes that decode, of each process of the run; 0 decodes in
+    threads; None takes one a core, at most 32."""
     prefetch: int = 2
-    """Batches made ahead."""
+    """Batches made ahead, of each worker."""
+
+
+Exempt = Literal["norms", "biases", "prm", "d_theta", "depthwise"]
 
 
 @dataclass(frozen=True)
 class Optim:
-    """SGD and its learning rate."""
+    """The optimiser and its learning rate."""
 
+    optimizer: Literal["sgd", "lars"] = "sgd"
+    """lars: SGD with a rate for each layer, for batches of thousands of images."""
     peak_lr: float = 0.1
-    """For the whole batch."""
+    """For the whole batch, unless lr_images is given."""
+    lr_images: int | None = None
+    """The batch that peak_lr is meant for: the rate used is peak_lr · batch_size /
+    lr_images (linear scaling)."""
     schedule: Literal["step", "cosine"] = "cosine"
     """step: a tenth of it after every step_epochs; cosine: down to 0 at the end."""
     warmup_epochs: float = 0.0
-    """Epochs of linear growth from 0 to peak_lr."""
+    """Epochs of linear growth from 0 to the peak."""
     step_epochs: int = 30
     """Epochs between two decays of the step schedule."""
     step_factor: float = 0.1
@@ -82,9 +117,16 @@ class Optim:
     nesterov: bool = False
     weight_decay: float = 1e-4
     """Added to the gradient as weight_decay · parameter (L2, as the paper's)."""
-    decay: Literal["all", "kernels"] = "all"
-    """all: every parameter, the official ResNet program's way; kernels: weights of
-    convolutions and dense layers only, none of norms, biases and PRM."""
+    no_decay: tuple[Exempt, ...] = ()
+    """Parameters that do not decay: norms, biases, prm (all six of PRM's), d_theta
+    (PRM's d and θ), depthwise (kernels that see one channel). None is the official
+    ResNet program's way."""
+    clip_norm: float | None = None
+    """Gradients longer than this, all parameters together, are shortened to it."""
+    accumulate: int = 1
+    """Parts a batch is computed in, one after the other, to need less memory."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights, evaluated beside them; 0 for none."""
     label_smoothing: float = 0.0
 
 
@@ -122,6 +164,8 @@ class Config:
     """Of all devices together."""
     eval_batch_size: int = 512
     """Of all devices together."""
+    profile: int = 0
+    """Steps to trace with jax's profiler, after the first ten; 0 for none."""
     seed: int = 0
     """Of the parameters, the order of the images, the crops and flips, dropout."""
     workdir: str | None = None

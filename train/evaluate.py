@@ -6,11 +6,17 @@ from typing import Any
 import numpy as np
 
 from train.metrics import Metrics
-from train.state import TrainState
+from train.state import TrainState, averaged
 
 
 class Stopped(Exception):
     """A signal came while evaluating."""
+
+
+def weights_of(state: TrainState) -> dict[str, TrainState]:
+    """Kind of record -> the weights it is measured with: "test", and "ema" if kept."""
+    kinds = {"test": state}
+    return kinds | {"ema": averaged(state)} if state.ema else kinds
 
 
 def evaluate(
@@ -24,7 +30,7 @@ def evaluate(
 
     Args:
         state: whose network is evaluated.
-        batches: image, label and mask, as `train.data.pipeline.eval_batches` makes.
+        batches: image, label and mask, as `train.data.input.Input.test` makes.
         put: takes a batch to the devices.
         eval_step: the metrics of one batch.
         stop: looked at before every batch; when true, the evaluation ends.

@@ -23,15 +23,17 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0):
 
     Args:
         logits: (b, k).
-        labels: (b,) integers.
-        smoothing: s; the target is 1 - s + s/k for the label, s/k for the others.
+        labels: (b,) integers, or (b, k) shares of the classes that sum to 1.
+        smoothing: s; a class whose share is t, 1 for the label and 0 for the others,
+            has the target (1 - s) t + s/k.
 
     Returns:
         (b,) in at least float32.
     """
     core = jnp.promote_types(logits.dtype, jnp.float32)
-    targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=core)
-    targets = optax.smooth_labels(targets, smoothing)
+    if labels.ndim == 1:
+        labels = jax.nn.one_hot(labels, logits.shape[-1], dtype=core)
+    targets = optax.smooth_labels(labels.astype(core), smoothing)
     return optax.softmax_cross_entropy(logits.astype(core), targets)
 
 

@@ -1,5 +1,6 @@
-"""The learning rate of the paper's and of the mobile recipe, and SGD."""
+"""The learning rate of the paper's and of the mobile recipe, SGD and LARS."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from train.config import Optim
+from train.decay import decay_mask
 
 Schedule = Callable[[Any], Any]
 
@@ -59,33 +61,73 @@ def _warmup(step, optim: Optim, steps_per_epoch: int):
 SCHEDULES = MappingProxyType({"step": step_schedule, "cosine": cosine_schedule})
 
 
-def _kernels(params):
-    def is_kernel(path, _):
-        return path[-1].key == "kernel"
+def peak_rate(optim: Optim, batch_size: int) -> float:
+    """The highest learning rate: peak_lr, in proportion to the batch if lr_images.
 
-    return jax.tree_util.tree_map_with_path(is_kernel, params)
+    Reference: Goyal et al. 2017, arXiv:1706.02677, the linear scaling rule.
+    """
+    if optim.lr_images is None:
+        return optim.peak_lr
+    return optim.peak_lr * batch_size / optim.lr_images
 
 
-# Which parameters decay: optax's mask, None for all.
-DECAY_MASKS = MappingProxyType({"all": None, "kernels": _kernels})
+def make_schedule(
+    optim: Optim, epochs: int, steps_per_epoch: int, batch_size: int
+) -> Schedule:
+    """The learning rate as a function of the updates made so far.
 
-
-def make_schedule(optim: Optim, epochs: int, steps_per_epoch: int) -> Schedule:
-    """The learning rate as a function of the updates made so far."""
+    Args:
+        optim: the options.
+        epochs: of the whole run.
+        steps_per_epoch: updates an epoch.
+        batch_size: images an update, of all devices together.
+    """
     return partial(
         SCHEDULES[optim.schedule],
-        optim=optim,
+        optim=dataclasses.replace(optim, peak_lr=peak_rate(optim, batch_size)),
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
     )
 
 
-def make_optimizer(optim: Optim, schedule: Schedule) -> optax.GradientTransformation:
+def sgd(optim: Optim, schedule: Schedule) -> optax.GradientTransformation:
     """SGD as PyTorch's: decay joins the gradient, momentum sums, the rate scales.
 
     g ← g + decay·p;  m ← momentum·m + g;  p ← p - lr·m  (Nesterov: g + momentum·m).
     """
     return optax.chain(
-        optax.add_decayed_weights(optim.weight_decay, DECAY_MASKS[optim.decay]),
+        optax.add_decayed_weights(optim.weight_decay, decay_mask(optim.no_decay)),
         optax.sgd(schedule, optim.momentum or None, optim.nesterov),
     )
+
+
+def lars(optim: Optim, schedule: Schedule) -> optax.GradientTransformation:
+    """SGD with a rate for each layer, in proportion to its weights' length.
+
+    g ← g + decay·p;  g ← lr·g, and for p of two axes or more g ← 0.001·‖p‖/‖g‖ · lr·g;
+    m ← momentum·m + g;  p ← p - m  (Nesterov: g + momentum·m).
+
+    Norms, biases and PRM's parameters have one axis or none: their rate is lr. Optax
+    divides by ‖g + decay·p‖ where the paper has ‖g‖ + decay·‖p‖.
+
+    Reference: You et al. 2017, arXiv:1708.03888.
+    """
+    return optax.lars(
+        schedule,
+        optim.weight_decay,
+        decay_mask(optim.no_decay),
+        trust_ratio_mask=partial(jax.tree.map, lambda leaf: leaf.ndim > 1),
+        momentum=optim.momentum,
+        nesterov=optim.nesterov,
+    )
+
+
+OPTIMIZERS = MappingProxyType({"sgd": sgd, "lars": lars})
+
+
+def make_optimizer(optim: Optim, schedule: Schedule) -> optax.GradientTransformation:
+    """The optimiser of the options, clipping the raw gradients first if asked."""
+    optimizer = OPTIMIZERS[optim.optimizer](optim, schedule)
+    if optim.clip_norm is None:
+        return optimizer
+    return optax.chain(optax.clip_by_global_norm(optim.clip_norm), optimizer)

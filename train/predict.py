@@ -5,7 +5,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from PIL import Image
 
 from prm_flax.figures import maps, plots
 from train import sharding
@@ -13,48 +12,47 @@ from train.build import Experiment, build
 from train.checkpoint import CheckpointError, Checkpoints
 from train.claim import FREE_TO_USE, check_same
 from train.config import Config, Predict
-from train.data.pipeline import eval_batches
-from train.evaluate import evaluate
+from train.console import say
+from train.evaluate import evaluate, weights_of
 from train.metrics import scalars
 from train.state import TrainState
 from train.step import normalize
 
 # Images in a picture.
 DRAWN = 16
-# Above any photograph; a picture of more claims memory that it may not have.
-LARGEST_IMAGE = 100_000_000
 
 
 def evaluate_run(config: Config) -> int:
     """Prints the test metrics of a run's last checkpoint; returns the exit code."""
-    experiment, state = restore(config)
+    experiment = build(config)
+    state = restore(experiment)
     put = functools.partial(sharding.put_batch, experiment.mesh)
-    batches = eval_batches(experiment.splits.test, config.eval_batch_size)
-    numbers = scalars(evaluate(state, batches, put, experiment.eval_step))
-    print(
-        f"step {int(state.step)}: {len(experiment.splits.test):,} images, "
-        f"test loss {numbers['loss']:.4f}, top-5 {numbers['top5']:.2f} %"
-    )
-    print(f"test top-1 {numbers['top1']:.2f} %")
+    for kind, weights in weights_of(state).items():
+        metrics = evaluate(weights, experiment.input.test(), put, experiment.eval_step)
+        numbers = scalars(metrics)
+        say(
+            f"step {int(state.step)}: {int(metrics.loss.count):,} images, "  # pyright: ignore[reportAttributeAccessIssue]
+            f"{kind} loss {numbers['loss']:.4f}, top-5 {numbers['top5']:.2f} %"
+        )
+        say(f"{kind} top-1 {numbers['top1']:.2f} %")
     return 0
 
 
 def predict(config: Config, what: Predict) -> int:
     """Prints the classes of images and draws them; returns the exit code."""
-    for path in what.images:
-        _check_image(Path(path))
-    experiment, state = restore(config)
-    test = experiment.splits.test
+    experiment = build(config)
     if what.images:
-        paths = [Path(path) for path in what.images]
-        images = np.stack([read_image(path, test.image_shape) for path in paths])
+        # Before the network is restored: a wrong file is an early error.
+        images = np.stack([experiment.input.read(Path(path)) for path in what.images])
         names, labels = what.images, None
     else:
-        images, labels = test.images[: what.count], test.labels[: what.count]
+        images, labels = experiment.input.sample(what.count)
         names = [f"test image {i}" for i in range(len(images))]
+    state = restore(experiment)
+    classes = experiment.input.class_names
     probabilities, queries = look(experiment, state, images)
     for name, row in zip(names, probabilities, strict=True):
-        print(f"{name}: {_say(row, test.class_names)}")
+        say(f"{name}: {_best(row, classes)}")
     output = Path(what.output or experiment.workdir / "predict.png")
     n = min(len(images), DRAWN)
     plots.predictions(
@@ -62,25 +60,24 @@ def predict(config: Config, what: Predict) -> int:
         images[:n],
         None if labels is None else labels[:n],
         probabilities[:n],
-        test.class_names,
+        classes,
         {stage: points[:n] for stage, points in queries.items()},
     )
-    print(f"picture of {n}: {output}")
+    say(f"picture of {n}: {output}")
     return 0
 
 
-def restore(config: Config) -> tuple[Experiment, TrainState]:
-    """The experiment and the last state that its run saved."""
-    experiment = build(config)
+def restore(experiment: Experiment) -> TrainState:
+    """The last state that the experiment's run saved."""
     folder = experiment.workdir / "checkpoints"
     if not folder.is_dir():
         raise CheckpointError(
             f"no run in {experiment.workdir}. Train first: python -m train fit …, with "
             "the same config and --workdir."
         )
-    check_same(experiment.workdir, config, FREE_TO_USE)
+    check_same(experiment.workdir, experiment.config, FREE_TO_USE)
     state, _ = Checkpoints(folder).restore(experiment.abstract_state)
-    return experiment, state
+    return state
 
 
 def look(experiment: Experiment, state: TrainState, images: np.ndarray):
@@ -101,30 +98,6 @@ def look(experiment: Experiment, state: TrainState, images: np.ndarray):
     return probabilities, maps.stage_queries(experiment.model, state.variables, ready)
 
 
-def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """An image file as uint8 (h, w, c) of the data set's shape, resized if need be."""
-    _check_image(path)
-    height, width, channels = shape
-    with Image.open(path) as image:
-        plain = image.convert("L" if channels == 1 else "RGB")
-        fitted = plain.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(fitted, np.uint8).reshape(shape)
-
-
-def _check_image(path: Path) -> None:
-    """Raises ValueError for a file that is not an image, or is too large for one."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"images must be image files: {path}: {error}.") from error
-    if width * height > LARGEST_IMAGE:
-        raise ValueError(
-            f"images must have at most {LARGEST_IMAGE:,} pixels: {path} has "
-            f"{width} × {height}."
-        )
-
-
-def _say(probabilities: np.ndarray, names: tuple[str, ...], count: int = 5) -> str:
+def _best(probabilities: np.ndarray, names: tuple[str, ...], count: int = 5) -> str:
     best = np.argsort(-probabilities, kind="stable")[:count]
     return ", ".join(f"{names[k]} {100 * probabilities[k]:.1f} %" for k in best)

@@ -3,16 +3,19 @@
 import importlib.metadata
 import json
 import platform
-from pathlib import Path
 from typing import Any
 
 from prm_flax.figures import plots
 from prm_flax.interop import safetensors
 from train.build import Experiment, parameter_count
+from train.console import say
+from train.evaluate import weights_of
 from train.predict import DRAWN, look
 from train.scalars import Scalars
 from train.state import TrainState
 
+# Kind of weights -> their file.
+WEIGHTS = {"test": "model.safetensors", "ema": "model_ema.safetensors"}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "prm-flax")
 
 
@@ -30,30 +33,33 @@ def write_report(
     folder = experiment.workdir
     tests = log.of("test")
     result = summarize(experiment, tests[-1]["top1"], seconds)
+    averages = log.of("ema")
+    if averages:
+        result["ema_top1"] = round(averages[-1]["top1"], 4)
     (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
-    safetensors.save(
-        folder / "model.safetensors",
-        experiment.config.model.name,
-        experiment.model_options,
-        state.variables,
-    )
+    for kind, weights in weights_of(state).items():
+        safetensors.save(
+            folder / WEIGHTS[kind],
+            experiment.config.model.name,
+            experiment.model_options,
+            weights.variables,
+        )
     plots.curves(folder / "curves.png", log.of("train"), tests)
-    images, labels = (
-        experiment.splits.test.images[:DRAWN],
-        experiment.splits.test.labels,
-    )
+    images, labels = experiment.input.sample(DRAWN)
     probabilities, queries = look(experiment, state, images)
     plots.predictions(
         folder / "predictions.png",
         images,
-        labels[:DRAWN],
+        labels,
         probabilities,
-        experiment.splits.test.class_names,
+        experiment.input.class_names,
         queries,
     )
-    (folder / "report.md").write_text(_markdown(experiment, result, tests))
-    print(f"report: {folder / 'report.md'}")
-    print(f"test top-1 {result['test_top1']:.2f} %", flush=True)
+    (folder / "report.md").write_text(_markdown(experiment, result, tests, averages))
+    say(f"report: {folder / 'report.md'}")
+    if averages:
+        say(f"ema top-1 {result['ema_top1']:.2f} %")
+    say(f"test top-1 {result['test_top1']:.2f} %")
 
 
 def summarize(experiment: Experiment, top1: float, seconds: float) -> dict[str, Any]:
@@ -83,14 +89,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _markdown(experiment: Experiment, result: dict, tests: list[dict]) -> str:
-    rows = "\n".join(
-        f"| {test['epoch']:g} | {test['loss']:.4f} | {test['top1']:.2f} | "
-        f"{test['top5']:.2f} |"
-        for test in tests
-    )
+def _markdown(
+    experiment: Experiment, result: dict, tests: list[dict], averages: list[dict]
+) -> str:
     used = ", ".join(f"{name} {v}" for name, v in result["versions"].items())
     data = experiment.config.data.source
+    average = f"\nMoving average of the weights:\n\n{_table(averages)}\n"
     return f"""# {result["name"]}
 
 {result["model"]} ({result["parameters"]:,} parameters) on {data}: test top-1
@@ -98,14 +102,22 @@ def _markdown(experiment: Experiment, result: dict, tests: list[dict]) -> str:
 {experiment.config.batch_size} images, {result["train_seconds"]:.0f} s of training on
 {result["devices"]} device(s).
 
-| epoch | test loss | test top-1 % | test top-5 % |
-|---|---|---|---|
-{rows}
-
+{_table(tests)}
+{average if averages else ""}
 ![loss and accuracy](curves.png)
 
 ![test images with predictions and query points](predictions.png)
 
-Weights: `prm_flax.interop.safetensors.load("{Path("model.safetensors")}")`. Options:
+Weights: `prm_flax.interop.safetensors.load("model.safetensors")`. Options:
 `config.json`. Every number: `scalars.jsonl`. Versions: {used}.
 """
+
+
+def _table(tests: list[dict]) -> str:
+    rows = (
+        f"| {test['epoch']:g} | {test['loss']:.4f} | {test['top1']:.2f} | "
+        f"{test['top5']:.2f} |"
+        for test in tests
+    )
+    head = "| epoch | test loss | test top-1 % | test top-5 % |\n|---|---|---|---|\n"
+    return head + "\n".join(rows)

@@ -15,20 +15,33 @@ class Scalars:
         workdir: the run's folder; the file is scalars.jsonl in it.
         resumed_step: records of later steps are dropped, they will come again.
         tensorboard: also write TensorBoard files.
+        writes: whether anything is written; one of the processes of a run does.
     """
 
-    def __init__(self, workdir: Path, resumed_step: int, tensorboard: bool = False):
-        self.path = workdir / "scalars.jsonl"
+    def __init__(
+        self,
+        workdir: Path,
+        resumed_step: int,
+        tensorboard: bool = False,
+        writes: bool = True,
+    ):
+        self.path, self.writes = workdir / "scalars.jsonl", writes
         self.records = [r for r in read(self.path) if r["step"] <= resumed_step]
+        self.tensorboard = None
+        if not writes:
+            return
         lines = "".join(_line(record) for record in self.records)
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text(lines)
         temporary.replace(self.path)
-        self.tensorboard = _tensorboard(workdir, resumed_step) if tensorboard else None
+        if tensorboard:
+            self.tensorboard = _tensorboard(workdir, resumed_step)
 
     def write(self, record: Record) -> None:
         """Appends a record; it has "kind" (train or test), "step" and numbers."""
         self.records.append(record)
+        if not self.writes:
+            return
         with open(self.path, "a") as file:
             file.write(_line(record))
         if self.tensorboard is None:

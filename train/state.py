@@ -1,5 +1,6 @@
 """What training changes, and so all that a resumed run needs."""
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -20,6 +21,7 @@ class TrainState:
         params: the network's parameters.
         batch_stats: its running statistics.
         opt_state: the optimiser's.
+        ema: averages of params and batch_stats, by these names; {} for none.
         metrics: of the training batches since they were last reported.
     """
 
@@ -27,6 +29,7 @@ class TrainState:
     params: Any
     batch_stats: Any
     opt_state: Any
+    ema: Any
     metrics: Metrics
 
     @property
@@ -40,14 +43,42 @@ def init_state(
     optimizer: optax.GradientTransformation,
     image_shape: tuple[int, int, int],
     seed: int,
+    ema: bool = False,
 ) -> TrainState:
-    """The state before the first update; images are (h, w, c)."""
-    variables = model.init(jax.random.key(seed), jnp.zeros((1, *image_shape)))
-    params = variables["params"]
+    """The state before the first update.
+
+    Args:
+        model: maps images to logits.
+        optimizer: of the parameters.
+        image_shape: (h, w, c).
+        seed: of the parameters.
+        ema: whether averages are kept; until the first update they are the initial
+            values.
+    """
+    made = model.init(jax.random.key(seed), jnp.zeros((1, *image_shape)))
+    variables = {
+        "params": made["params"],
+        "batch_stats": made.get("batch_stats", {}),
+    }
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        params=params,
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(params),
+        **variables,
+        opt_state=optimizer.init(variables["params"]),
+        # Copies: a step that takes the state's memory must not take an array twice.
+        ema=jax.tree.map(jnp.copy, variables) if ema else {},
         metrics=Metrics.empty(),
     )
+
+
+def averaged(state: TrainState) -> TrainState:
+    """The state with the averages in the place of its weights and statistics.
+
+    Raises:
+        ValueError: the state keeps no averages.
+    """
+    if not state.ema:
+        raise ValueError(
+            "Only a state that keeps averages can be averaged, this one has none. Was "
+            "it made with init_state(…, ema=False), optim.ema = 0?"
+        )
+    return dataclasses.replace(state, **state.ema)

@@ -10,7 +10,10 @@ import numpy as np
 import optax
 from jax import lax
 
+from train.average import moved_average
+from train.gradients import Found, in_parts, make_gradients
 from train.metrics import Metrics, cross_entropy, measure
+from train.mix import Mix
 from train.state import TrainState
 
 Batch = dict[str, jax.Array]
@@ -31,53 +34,74 @@ def make_train_step(
     *,
     label_smoothing: float = 0.0,
     seed: int = 0,
+    accumulate: int = 1,
+    shards: int = 1,
+    ema: float = 0.0,
+    mix: Mix | None = None,
 ):
     """Makes `step(state, batch, *, axis=None) -> state`, one update.
 
     Args:
-        model: maps images to logits.
+        model: maps images to logits; to mix images it tells its `num_classes`.
         optimizer: of the parameters.
         prepare: the batch's images to what the model takes, on the device.
         label_smoothing: of the cross-entropy.
-        seed: dropout's stream is this seed folded with the step.
+        seed: the streams of dropout and mixing are this seed folded with the step.
+        accumulate: parts the batch is computed in, see `in_parts`.
+        shards: devices that share the batch under jit.
+        ema: decay of the averages of the state, which has some unless this is 0.
+        mix: mixes the prepared images, see `make_mix`.
 
     Returns:
         The step. `batch` holds image (b, h, w, c) and label (b,). Under jit with the
         batch sharded it is already the step of the whole batch; under pmap `axis` names
         the mapped axis and one mean over it makes it so.
     """
+    gradients_of = make_gradients(model, label_smoothing)
 
     def step(state: TrainState, batch: Batch, *, axis: str | None = None) -> TrainState:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
+        dropout, mixing = jax.random.split(key)
         if axis is not None:
-            key = jax.random.fold_in(key, lax.axis_index(axis))
-
-        def loss_of(params):
-            applied: Any = model.apply(
-                {"params": params, "batch_stats": state.batch_stats},
-                prepare(batch["image"]),
-                train=True,
-                mutable=["batch_stats"],
-                rngs={"dropout": key},
-            )
-            logits, new = applied
-            losses = cross_entropy(logits, batch["label"], label_smoothing)
-            metrics = measure(losses, logits, batch["label"])
-            return losses.mean(), (new.get("batch_stats", {}), metrics)
-
-        grads, (batch_stats, metrics) = jax.grad(loss_of, has_aux=True)(state.params)
-        if axis is not None:
-            grads, batch_stats, metrics = lax.pmean((grads, batch_stats, metrics), axis)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        return TrainState(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-            metrics=state.metrics.merge(metrics),
+            dropout = jax.random.fold_in(dropout, lax.axis_index(axis))
+        split = {"shards": shards if axis is None else 1}
+        images, targets = prepare(batch["image"]), batch["label"]
+        if mix is not None:
+            shares = _one_hot(model, targets, images.dtype)
+            images, targets = mix(mixing, images, shares, axis=axis, **split)
+        examples = {"image": images, "label": batch["label"], "target": targets}
+        found = in_parts(gradients_of, accumulate, **split)(
+            state.variables, examples, dropout
         )
+        if axis is not None:
+            found = _mean_over(axis, found)
+        return _updated(state, optimizer, ema, *found)
 
     return step
+
+
+def _one_hot(model: Any, labels: jax.Array, dtype: Any) -> jax.Array:
+    return jax.nn.one_hot(labels, model.num_classes, dtype=dtype)
+
+
+def _mean_over(axis: str, found: Found) -> Found:
+    """One mean over the devices; it makes integers floats, so they are put back."""
+    mean = lax.pmean(found, axis)
+    return jax.tree.map(lambda a, own: a.astype(own.dtype), mean, found)
+
+
+def _updated(state, optimizer, ema: float, grads, stats, metrics) -> TrainState:
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    new = state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=stats,
+        opt_state=opt_state,
+        metrics=state.metrics.merge(metrics),
+    )
+    if not ema:
+        return new
+    return new.replace(ema=moved_average(state.ema, new.variables, new.step, ema))
 
 
 def make_eval_step(model: nn.Module, prepare: Callable[[jax.Array], jax.Array]):

@@ -18,7 +18,7 @@ def config() -> Config:
             warmup_epochs=0.5,
             nesterov=True,
             weight_decay=5e-4,
-            decay="kernels",
+            no_decay=("norms", "biases", "prm"),
         ),
         epochs=4,
         batch_size=128,

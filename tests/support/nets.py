@@ -26,6 +26,7 @@ class Net(nn.Module):
     batch_norm: int | str = 4
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    num_classes: int = CLASSES
 
     @nn.compact
     def __call__(self, x, train=False):
@@ -33,7 +34,7 @@ class Net(nn.Module):
         x = BatchNorm(images=self.batch_norm, param_dtype=self.dtype)(x, train=train)
         x = nn.relu(x).mean((1, 2))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(CLASSES, param_dtype=self.dtype)(x)
+        return nn.Dense(self.num_classes, param_dtype=self.dtype)(x)
 
 
 def prepare(images, dtype):
@@ -46,23 +47,24 @@ def ready(model: Net):
     return functools.partial(prepare, dtype=model.dtype)
 
 
-def init(model: nn.Module) -> TrainState:
-    return init_state(model, OPTIMIZER, IMAGE, 0)
+def init(model: nn.Module, ema: bool = False) -> TrainState:
+    return init_state(model, OPTIMIZER, IMAGE, 0, ema)
 
 
 @functools.cache
-def _numbers(model: nn.Module) -> TrainState:
-    return jax.device_get(jax.jit(functools.partial(init, model))())
+def _numbers(model: nn.Module, ema: bool) -> TrainState:
+    return jax.device_get(jax.jit(functools.partial(init, model, ema))())
 
 
-def new_state(model: nn.Module) -> TrainState:
+def new_state(model: nn.Module, ema: bool = False) -> TrainState:
     """The first state, in arrays of its own: a step may take their memory."""
-    return jax.tree.map(jnp.array, _numbers(model))
+    return jax.tree.map(jnp.array, _numbers(model, ema))
 
 
-def new_step(model: Net, seed: int = 0, label_smoothing: float = 0.1):
-    smooth = {"label_smoothing": label_smoothing}
-    return make_train_step(model, OPTIMIZER, ready(model), seed=seed, **smooth)
+def new_step(model: Net, **options: Any):
+    """A step with some label smoothing; `options` are those of `make_train_step`."""
+    options = {"label_smoothing": 0.1} | options
+    return make_train_step(model, OPTIMIZER, ready(model), **options)
 
 
 def batch(number: int, images: int = 16) -> dict[str, np.ndarray]:

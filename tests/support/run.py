@@ -22,7 +22,7 @@ REPO = Path(__file__).parents[2]
 TINY = "tests/e2e/tiny.py"
 STEPS = 20  # of tiny.py
 # What depends on how fast the machine is.
-OF_TIME = ("images_per_second", "train_seconds")
+OF_TIME = ("images_per_second", "input_wait", "train_seconds")
 
 
 class Finished(NamedTuple):

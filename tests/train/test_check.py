@@ -7,15 +7,16 @@ import jax
 import pytest
 
 from train.check import (
-    RULES,
-    check_batches,
     check_channels,
     check_classes,
     check_config,
     check_dtype,
+    check_images,
     check_known,
+    check_shares,
 )
 from train.config import Config, Data, Model, Optim
+from train.rules import RULES
 
 NAN, INF = math.nan, math.inf
 CONFIG = Config(name="run")
@@ -26,17 +27,33 @@ VALUES = {
     "epochs": ([0, -1], [1]),
     "batch_size": ([0, -1], [1]),
     "eval_batch_size": ([0, -1], [1]),
+    "profile": ([-1], [0, 20]),
     "seed": ([-1, 2**31], [0, 2**31 - 1]),
     "data.std": ([(), (0.0,), (-1.0,), (0.5, NAN), (INF,)], [(0.5,), (1, 2, 3)]),
     "data.mean": ([(), (NAN,), (0.5, -INF)], [(0.0,), (-1, 2, 3)]),
     "data.crop_padding": ([-1], [0, 4]),
+    "data.image_size": ([0], [1, 224]),
+    "data.crop_area": ([(0.0, 1.0), (0.5, 0.1), (0.1, 1.1), (NAN, 1.0)], [(1.0, 1.0)]),
+    "data.crop_aspect": ([(0.0, 1.0), (2.0, 1.0), (1.0, INF)], [(0.75, 1.5)]),
+    "data.eval_resize": ([0], [224, 300]),
+    "data.randaugment": ([-1, 17], [0, 2]),
+    "data.randaugment_magnitude": ([-1.0, 10.5, NAN], [0.0, 10.0]),
+    "data.mixup": ([-0.1, NAN, INF], [0.0, 0.2]),
+    "data.cutmix": ([-0.1, NAN, INF], [0.0, 1.0]),
+    "data.max_image_bytes": ([0], [1]),
+    "data.max_image_pixels": ([0], [1]),
+    "data.workers": ([-1, 257], [None, 0, 8]),
     "data.prefetch": ([0], [1]),
     "optim.peak_lr": ([-0.1, NAN, INF], [0.0, 0.1]),
+    "optim.lr_images": ([0, -256], [None, 256]),
     "optim.warmup_epochs": ([-1.0, NAN, INF], [0.0, 0.5]),
     "optim.step_epochs": ([0, -30], [1]),
     "optim.step_factor": ([-0.1, NAN, INF], [0.0, 0.1]),
     "optim.momentum": ([-0.1, 1.0, NAN], [0.0, 0.99]),
     "optim.weight_decay": ([-1e-4, NAN, INF], [0.0, 1e-4]),
+    "optim.clip_norm": ([0.0, -1.0, NAN, INF], [None, 1.0]),
+    "optim.accumulate": ([0, -2], [1, 4]),
+    "optim.ema": ([-0.1, 1.0, NAN], [0.0, 0.9999]),
     "optim.label_smoothing": ([-0.1, 1.0, NAN], [0.0, 0.1]),
     "checkpoint.every_steps": ([0, -1], [1]),
     "checkpoint.keep": ([0, -1], [1]),
@@ -83,30 +100,58 @@ def test_warmup_fits_into_the_run():
         check_config(dataclasses.replace(config, epochs=2))
 
 
+def test_the_centre_fits_into_the_resized_image():
+    with pytest.raises(
+        ValueError, match=r"eval_resize must be at least .* 256 and 288"
+    ):
+        check_config(changed("data.image_size", 288))
+
+
 @pytest.mark.parametrize("field", ["batch_size", "eval_batch_size"])
 def test_batches_divide_among_the_devices(field):
     good = Config(name="run", batch_size=64, eval_batch_size=64)
-    check_batches(good, devices=8, images=1000)
+    check_shares(good, devices=8)
     config = changed(field, 30, good)
     with pytest.raises(ValueError, match=rf"^{field} must .* 30 .*next is 32\."):
-        check_batches(config, devices=8, images=1000)
+        check_shares(config, devices=8)
 
 
 def test_a_batch_is_not_larger_than_the_set():
-    check_batches(CONFIG, devices=1, images=CONFIG.batch_size)
+    check_images(CONFIG, CONFIG.batch_size)
     with pytest.raises(ValueError, match=r"must not exceed .*: 256, 255 images"):
-        check_batches(CONFIG, devices=1, images=CONFIG.batch_size - 1)
+        check_images(CONFIG, CONFIG.batch_size - 1)
 
 
 @pytest.mark.parametrize("run", [3, 512, 0, -1])
 def test_a_batch_is_a_multiple_of_a_statistics_images(run):
     with pytest.raises(ValueError, match=rf"model\.batch_norm.*256 and {run}\."):
-        check_batches(changed("model.batch_norm", run), devices=1, images=1000)
+        check_shares(changed("model.batch_norm", run), devices=1)
 
 
 @pytest.mark.parametrize("run", ["global", 1, 32, 256])
 def test_a_batch_of_whole_statistics(run):
-    check_batches(changed("model.batch_norm", run), devices=1, images=1000)
+    check_shares(changed("model.batch_norm", run), devices=1)
+
+
+@pytest.mark.parametrize("parts, devices", [(2, 4), (8, 1)])
+def test_parts_hold_whole_statistics(parts, devices):
+    config = changed("model.batch_norm", 32, changed("optim.accumulate", parts))
+    check_shares(config, devices)
+    twice = changed("optim.accumulate", 2 * parts, config)
+    with pytest.raises(ValueError, match=r"whole statistics: .* 32 images a statistic"):
+        check_shares(twice, devices)
+
+
+def test_parts_cannot_have_statistics_of_the_whole():
+    with pytest.raises(ValueError, match=r"accumulate 4 needs .* at most 64 here"):
+        check_shares(changed("optim.accumulate", 4), devices=1)
+
+
+@pytest.mark.parametrize("field", ["data.mixup", "data.cutmix"])
+def test_mixing_pairs_the_images_of_a_device(field):
+    check_shares(changed(field, 0.2), devices=128)
+    with pytest.raises(ValueError, match="even number of images, got 1"):
+        check_shares(changed(field, 0.2), devices=256)
 
 
 def test_the_classes_are_the_datas():

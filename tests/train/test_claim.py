@@ -31,11 +31,17 @@ TRAINING = {
     "data.source": "fake",
     "data.crop_padding": 2,
     "data.flip": True,
+    "data.crop_area": (0.2, 1.0),
+    "data.mixup": 0.2,
+    "data.randaugment": 2,
+    "optim.ema": 0.9,
     "model.remat": True,
 }
 NETWORK = {
     "model.name": "resnet20",
     "model.groups": 4,
+    "data.image_size": 160,
+    "data.eval_resize": 300,
     "model.ddof": 1,
     "model.dtype": "bfloat16",
     "data.mean": (0.1, 0.2),
@@ -47,7 +53,11 @@ FREE = {
     "log.tensorboard": True,
     "workdir": "elsewhere",
     "eval_batch_size": 7,
+    "profile": 7,
     "data.prefetch": 7,
+    "data.workers": 7,
+    "data.on_bad_image": "skip",
+    "data.max_image_pixels": 7,
     "data.root": "elsewhere",
 }
 
@@ -113,3 +123,14 @@ def test_a_damaged_file_is_an_error(tmp_path):
 
 def test_a_folder_without_a_config_fits_any(tmp_path):
     check_same(tmp_path, CONFIG, free=())
+
+
+def test_a_field_that_came_later_had_its_default(tmp_path):
+    claim(tmp_path, CONFIG)
+    path = tmp_path / "config.json"
+    earlier = json.loads(path.read_text())
+    del earlier["optim.ema"]
+    path.write_text(json.dumps(earlier))
+    with pytest.raises(WorkdirError, match=r"optim\.ema: was 0\.0, is 0\.9"):
+        claim(tmp_path, changed("optim.ema", 0.9))
+    claim(tmp_path, CONFIG)

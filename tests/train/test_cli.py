@@ -109,6 +109,11 @@ WRONG = {
     "epochs": (["--epochs", "0"], ["epochs must be a whole number, at least 1, got 0"]),
     "warm-up": (["--optim.warmup-epochs", "9"], ["must not exceed epochs"]),
     "seed": (["--seed", "-1"], ["seed must be in [0, 2^31), got -1"]),
+    "crops": (["--data.crop-area", "0.5", "0.1"], ["data.crop_area", "(0.5, 0.1)"]),
+    "sizes": (["--data.eval-resize", "200"], ["at least data.image_size", "200"]),
+    "exemption": (["--optim.no-decay", "norm"], ["norm", "norms"]),
+    "parts": (["--optim.accumulate", "2"], ["needs model.batch_norm", "at most 8"]),
+    "bad images": (["--data.on-bad-image", "grey"], ["grey", "skip"]),
     "name": (["--name", "a/b"], ["name must be a plain name"]),
 }
 
@@ -151,7 +156,7 @@ def test_flags_change_their_fields_and_nothing_else():
         want.checkpoint,
         want.log,
     )
-    assert (got.model.name, got.optim.decay) == (want.model.name, want.optim.decay)
+    assert (got.model.name, got.optim.ema) == (want.model.name, want.optim.ema)
 
 
 @pytest.mark.parametrize("name", list_models())

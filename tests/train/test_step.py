@@ -107,9 +107,9 @@ def compilations(function):
 
 def test_it_compiles_once_also_after_the_metrics_are_emptied(devices):
     mesh, model = sharding.make_mesh(devices), Net()
-    step = sharding.jit_train_step(mesh, new_step(model))
+    step = sharding.jit_train_step(mesh, new_step(model, ema=0.9))
     # The state as `fit` makes it, and as its log hands it back.
-    state = sharding.jit_init(mesh, functools.partial(init, model))()
+    state = sharding.jit_init(mesh, functools.partial(init, model, ema=True))()
     empty = sharding.put_state(mesh, Metrics.empty())
     batches = [sharding.put_batch(mesh, batch(number)) for number in range(3)]
 
@@ -124,9 +124,9 @@ def test_it_compiles_once_also_after_the_metrics_are_emptied(devices):
 
 def test_the_old_state_gives_its_memory_to_the_new(devices):
     mesh, model = sharding.make_mesh(devices), Net()
-    old = sharding.put_state(mesh, new_state(model))
+    old = sharding.put_state(mesh, new_state(model, ema=True))
     images = sharding.put_batch(mesh, batch(0))
-    new = sharding.jit_train_step(mesh, new_step(model))(old, images)
+    new = sharding.jit_train_step(mesh, new_step(model, ema=0.9))(old, images)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((new, images)))
 

@@ -10,6 +10,7 @@ import pytest
 from support.nets import Net, batch, new_state, new_step
 
 from train import sharding
+from train.mix import make_mix
 
 AXIS = "data"
 DEVICES = 4
@@ -21,24 +22,24 @@ def shares(number):
     return jax.tree.map(lambda a: a.reshape(DEVICES, -1, *a.shape[1:]), batch(number))
 
 
-def pmapped(model):
-    step = functools.partial(new_step(model), axis=AXIS)
+def pmapped(model, **options):
+    step = functools.partial(new_step(model, **options), axis=AXIS)
     return jax.pmap(step, AXIS, in_axes=(None, 0))
 
 
-def trained_by_pmap(model, steps=3):
+def trained_by_pmap(model, steps=3, **options):
     """The state of each device."""
-    state, step = new_state(model), pmapped(model)
+    state, step = new_state(model), pmapped(model, **options)
     for number in range(steps):
         every = step(state, shares(number))
         state = jax.tree.map(lambda leaf: leaf[0], every)
     return every
 
 
-def trained_by_jit(model, steps=3):
+def trained_by_jit(model, steps=3, **options):
     mesh = sharding.make_mesh()
     state = sharding.put_state(mesh, new_state(model))
-    step = sharding.jit_train_step(mesh, new_step(model))
+    step = sharding.jit_train_step(mesh, new_step(model, **options))
     for number in range(steps):
         state = step(state, sharding.put_batch(mesh, batch(number)))
     return state
@@ -49,10 +50,19 @@ def assert_close(got, want):
     np.testing.assert_allclose(got, want, rtol=0, atol=bound)
 
 
-@pytest.mark.parametrize("batch_norm", [2, 4])
-def test_pmap_equals_jit(batch_norm, x64):
+@pytest.mark.parametrize(
+    "batch_norm, options",
+    [
+        (2, {}),
+        (4, {}),
+        (2, {"mix": make_mix(0.4, 1.0), "accumulate": 2, "shards": DEVICES}),
+    ],
+    ids=["2", "4", "mixed, in parts"],
+)
+def test_pmap_equals_jit(batch_norm, options, x64):
     model = BITS_64(batch_norm=batch_norm)
-    every, want = trained_by_pmap(model), trained_by_jit(model)
+    every = trained_by_pmap(model, **options)
+    want = trained_by_jit(model, **options)
     got = [jax.tree.map(lambda leaf: leaf[d], every) for d in range(DEVICES)]  # noqa: B023
     for state in got:
         jax.tree.map(assert_close, state.variables, want.variables)
@@ -70,15 +80,27 @@ def test_each_device_drops_other_units():
     assert float(together.metrics.loss.total[0] / 4) != pytest.approx(loss)
 
 
-def test_every_array_is_averaged_once_and_nothing_else_is_sent():
-    model = Net()
-    state, step = new_state(model), functools.partial(new_step(model), axis=AXIS)
+EVERYTHING = {"mix": make_mix(0.4, 1.0), "accumulate": 2, "ema": 0.9}
+
+
+@pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["plain", "everything on"])
+def test_every_array_is_averaged_once_and_nothing_else_is_sent(options):
+    model = Net(batch_norm=2)
+    state = new_state(model, ema="ema" in options)
+    step = functools.partial(new_step(model, **options), axis=AXIS)
     one = jax.tree.map(lambda a: a[0], shares(0))
     equations = jax.make_jaxpr(step, axis_env=[(AXIS, DEVICES)])(state, one).eqns
     sent = [e for e in equations if AXIS in str(e.params.get("axes", ""))]
     assert {e.primitive.name for e in sent} == {"psum"}
     averaged = jax.tree.leaves((state.params, state.batch_stats, state.metrics))
     assert sum(len(e.invars) for e in sent) == len(averaged)
+
+
+def test_the_state_keeps_its_dtypes():
+    model = Net()
+    state = new_state(model)
+    got = jax.eval_shape(pmapped(model), state, shares(0))
+    jax.tree.map(lambda a, b: a.dtype == b.dtype or pytest.fail(), got, state)
 
 
 def collectives(compiled):

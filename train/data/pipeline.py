@@ -1,7 +1,7 @@
 """From a source to batches: any step's batch can be asked for at any time."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,10 +10,10 @@ from typing import TypeVar
 import numpy as np
 
 from train.data.augment import Draws, draw, random_crop_flip
+from train.data.input import Batch
+from train.data.order import ALONE, Shard, order
 from train.data.source import ArraySource
-from train.data.streams import words
 
-Batch = dict[str, np.ndarray]
 T = TypeVar("T")
 
 
@@ -30,6 +30,7 @@ class TrainBatches:
         seed: decides order, crops and flips.
         crop_padding: pixels of padding for random crops; 0 for no crops.
         flip: whether to mirror at random.
+        shard: whose rows of the batches are made.
 
     Raises:
         ValueError: the batch is empty or larger than the source, or the padding is
@@ -41,6 +42,7 @@ class TrainBatches:
     seed: int
     crop_padding: int = 0
     flip: bool = False
+    shard: Shard = ALONE
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no batch."""
@@ -77,8 +79,9 @@ class TrainBatches:
         if step < 0:
             raise ValueError(f"steps count from 0 up: got {step}")
         epoch, batch = divmod(step, self.steps_per_epoch)
-        order = _order(self.seed, epoch, len(self.source))
-        index = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        visits = order(self.seed, epoch, len(self.source))
+        index = visits[batch * self.batch_size : (batch + 1) * self.batch_size]
+        index = index[self.shard.rows(self.batch_size)]
         return {
             "image": self._augment(self.source.images[index], index, epoch),
             "label": self.source.labels[index],
@@ -92,12 +95,15 @@ class TrainBatches:
         return random_crop_flip(images, draws.take(index), self.crop_padding)
 
 
-def eval_batches(source: ArraySource, batch_size: int) -> Iterator[Batch]:
+def eval_batches(
+    source: ArraySource, batch_size: int, shard: Shard = ALONE
+) -> Generator[Batch]:
     """Walk through a source in order, every image exactly once.
 
     Args:
         source: the images.
-        batch_size: b, the same for all batches, so that one compiled step serves.
+        batch_size: the same for all batches, so that one compiled step serves.
+        shard: whose rows of the batches are made, b of them.
 
     Yields:
         image uint8 (b, h, w, c), label int32 (b,), mask float32 (b,): 1 for an image,
@@ -112,16 +118,18 @@ def eval_batches(source: ArraySource, batch_size: int) -> Iterator[Batch]:
         part = slice(start, start + batch_size)
         images, labels = source.images[part], source.labels[part]
         fill = batch_size - len(labels)
-        yield {
+        whole = {
             "image": np.pad(images, ((0, fill), (0, 0), (0, 0), (0, 0))),
             "label": np.pad(labels, (0, fill)),
             "mask": np.pad(np.ones(len(labels), np.float32), (0, fill)),
         }
+        rows = shard.rows(batch_size)
+        yield {name: array[rows] for name, array in whole.items()}
 
 
 def prefetch(
     make: Callable[[int], T], start: int, stop: int, depth: int = 2
-) -> Iterator[T]:
+) -> Generator[T]:
     """Make batches in a background thread, ahead of their use and in order.
 
     Args:
@@ -155,14 +163,6 @@ def prefetch(
 
 
 # A few epochs: training is in one, its prefetching may be in the next.
-@lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, images: int) -> np.ndarray:
-    order = np.argsort(words(seed, epoch, "order", images), kind="stable")
-    order = order.astype(np.int32)
-    order.flags.writeable = False  # shared by all batches of the epoch
-    return order
-
-
 @lru_cache(maxsize=4)
 def _draws(seed: int, epoch: int, images: int, padding: int, flip: bool) -> Draws:
     return draw(seed, epoch, images, padding=padding, flip=flip)

@@ -1,0 +1,17 @@
+"""PRM-MobileNetV2 with the cosine similarity on ImageNet.
+
+python -m train fit configs/imagenet/prm_mobilenet_v2_cosine.py --data.root FOLDER
+
+Paper: 72.5374 % top-1, 90.8714 % top-5 (Table 3).
+Expected: the paper's figure, of one run of the authors; not measured here.
+"""
+
+from configs.imagenet.recipe import mobile
+from train.config import Config, Model
+
+
+def config() -> Config:
+    return mobile(
+        "imagenet_prm_mobilenet_v2_cosine",
+        Model(name="prm_mobilenet_v2", similarity="cosine"),
+    )

@@ -1,0 +1,14 @@
+"""PRM-ResNet-101 on ImageNet.
+
+python -m train fit configs/imagenet/prm_resnet101.py --data.root FOLDER
+
+Paper: no figure.
+Expected: not measured; compare it with resnet101.py.
+"""
+
+from configs.imagenet.recipe import resnet
+from train.config import Config, Model
+
+
+def config() -> Config:
+    return resnet("imagenet_prm_resnet101", Model(name="prm_resnet101"))

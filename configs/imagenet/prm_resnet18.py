@@ -1,0 +1,14 @@
+"""PRM-ResNet-18 on ImageNet.
+
+python -m train fit configs/imagenet/prm_resnet18.py --data.root FOLDER
+
+Paper: 70.5616 % top-1, 89.6635 % top-5 (Table 5).
+Expected: the paper's figure, of one run of the authors; not measured here.
+"""
+
+from configs.imagenet.recipe import resnet
+from train.config import Config, Model
+
+
+def config() -> Config:
+    return resnet("imagenet_prm_resnet18", Model(name="prm_resnet18"))

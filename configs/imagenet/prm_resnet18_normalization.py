@@ -1,0 +1,17 @@
+"""PRM-ResNet-18, similarity and normalisation, without position, on ImageNet.
+
+python -m train fit configs/imagenet/prm_resnet18_normalization.py --data.root FOLDER
+
+Paper: 70.4467 % top-1, 89.5653 % top-5 (Table 5).
+Expected: the paper's figure, of one run of the authors; not measured here.
+"""
+
+from configs.imagenet.recipe import resnet
+from train.config import Config, Model
+
+
+def config() -> Config:
+    return resnet(
+        "imagenet_prm_resnet18_normalization",
+        Model(name="prm_resnet18", position=False),
+    )

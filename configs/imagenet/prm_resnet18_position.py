@@ -1,0 +1,16 @@
+"""PRM-ResNet-18, similarity and position, without normalisation, on ImageNet.
+
+python -m train fit configs/imagenet/prm_resnet18_position.py --data.root FOLDER
+
+Paper: 70.2388 % top-1, 89.4970 % top-5 (Table 5).
+Expected: the paper's figure, of one run of the authors; not measured here.
+"""
+
+from configs.imagenet.recipe import resnet
+from train.config import Config, Model
+
+
+def config() -> Config:
+    return resnet(
+        "imagenet_prm_resnet18_position", Model(name="prm_resnet18", normalize=False)
+    )

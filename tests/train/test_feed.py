@@ -1,0 +1,58 @@
+"""Batches reach the devices before they are asked for; waiting is measured."""
+
+import time
+
+from train.feed import Feed
+
+
+def numbers(count, seen, seconds=0.0):
+    for number in range(count):
+        time.sleep(seconds)
+        seen.append(number)
+        yield {"number": number}
+
+
+def test_all_batches_come_in_order():
+    feed = Feed(numbers(7, []), put=lambda batch: batch["number"] * 10)
+    assert list(feed) == [0, 10, 20, 30, 40, 50, 60]
+
+
+def test_the_next_batch_is_on_its_way_while_one_is_used():
+    put = []
+    feed = Feed(numbers(5, []), put=put.append, ahead=2)
+    batches = iter(feed)
+    for used in range(1, 6):
+        next(batches)
+        assert len(put) == min(used + 2, 5)
+
+
+def test_waiting_is_counted_since_the_last_question():
+    feed = Feed(numbers(3, [], seconds=0.02), put=lambda batch: batch)
+    list(feed)
+    assert feed.take_waited() >= 3 * 0.02
+    assert feed.take_waited() == 0
+
+
+def test_using_a_batch_is_not_waiting():
+    feed = Feed(numbers(3, []), put=lambda batch: batch)
+    began = time.perf_counter()
+    for _ in feed:
+        time.sleep(0.05)
+    assert feed.take_waited() < (time.perf_counter() - began) / 3
+
+
+def test_closing_ends_the_source():
+    ended = []
+
+    def source():
+        try:
+            yield {}
+            yield {}
+            yield {}
+        finally:
+            ended.append(True)
+
+    feed = Feed(source(), put=lambda batch: batch)
+    next(iter(feed))
+    feed.close()
+    assert ended == [True]

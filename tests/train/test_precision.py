@@ -1,0 +1,75 @@
+"""A network that computes in bfloat16 learns in float32."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from prm_flax import create_model
+from train.config import Optim
+from train.mix import make_mix
+from train.optim import make_optimizer
+from train.state import init_state
+from train.step import make_train_step, normalize
+
+IMAGE = (8, 8, 1)
+MODEL = create_model(
+    "prm_resnet14", 10, groups=4, batch_norm=2, stem="3x3_stride2",
+    dtype=jnp.bfloat16, zero_init=True, remat=True,
+)  # fmt: skip
+
+
+def watched(optimizer, gradients):
+    """The optimiser, which notes the gradients' dtypes."""
+
+    def update(grads, state, params):
+        gradients.extend(leaf.dtype for leaf in jax.tree.leaves(grads))
+        return optimizer.update(grads, state, params)
+
+    return optax.GradientTransformation(optimizer.init, update)
+
+
+def step_and_init(name, gradients):
+    """A step with everything on, and what makes its first state."""
+    optim = Optim(optimizer=name, clip_norm=1.0, no_decay=("norms",))
+    optimizer = watched(make_optimizer(optim, lambda step: jnp.float32(0.1)), gradients)
+    prepare = functools.partial(normalize, mean=(0.5,), std=(0.5,))
+    options = {"accumulate": 2, "ema": 0.9, "mix": make_mix(0.2, 1.0)}
+    step = make_train_step(MODEL, optimizer, prepare, **options)
+    return step, functools.partial(init_state, MODEL, optimizer, IMAGE, 0, ema=True)
+
+
+def images():
+    generator = np.random.default_rng(0)
+    return {
+        "image": generator.integers(0, 256, (8, *IMAGE), np.uint8),
+        "label": generator.integers(0, 10, 8, np.int32),
+    }
+
+
+@pytest.mark.parametrize("name", ["sgd", "lars"])
+def test_all_that_is_kept_is_float32(name):
+    gradients = []
+    step, init = step_and_init(name, gradients)
+    state = jax.eval_shape(init)
+    after = jax.eval_shape(step, state, images())
+    assert set(gradients) == {jnp.dtype(jnp.float32)}
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(after)}
+    assert dtypes == {jnp.dtype(jnp.float32), jnp.dtype(jnp.int32)}  # counters
+    pixels = jax.ShapeDtypeStruct((1, *IMAGE), jnp.float32)
+    assert jax.eval_shape(MODEL.apply, state.variables, pixels).dtype == jnp.bfloat16
+
+
+def test_steps_are_finite_and_move_every_layer():
+    step, init = step_and_init("sgd", [])
+    jitted, state = jax.jit(step), jax.jit(init)()
+    after = jitted(jitted(state, images()), images())
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), state.params, after.params)
+    leaves = jax.tree_util.tree_leaves_with_path(same)
+    moved = {path[-2].key for path, stays in leaves if not stays}
+    assert moved == {path[-2].key for path, _ in leaves}

@@ -1,0 +1,76 @@
+"""What the program asks of its images, whatever they are kept in."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+Batch = dict[str, np.ndarray]
+
+
+class DataError(RuntimeError):
+    """The images cannot be had any more: a bad file, a dead worker."""
+
+
+class Input(Protocol):
+    """Training and test images in batches, for one of the processes of a run.
+
+    Every batch is a function of the step alone; nothing of an input is ever saved.
+    """
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class, in the order of the labels."""
+        ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape (h, w, c) of one image, as the network gets it."""
+        ...
+
+    @property
+    def train_images(self) -> int:
+        """Images to train on, of all processes."""
+        ...
+
+    @property
+    def test_images(self) -> int:
+        """Images to test on, of all processes."""
+        ...
+
+    @property
+    def skipped(self) -> int:
+        """How often this process has left a bad image out so far."""
+        ...
+
+    def train(self, start: int, stop: int) -> Generator[Batch]:
+        """This process's rows of the batches of steps start..stop - 1.
+
+        Closing the generator ends what makes the batches.
+
+        Yields:
+            image uint8 (b, h, w, c), label int32 (b,), index int32 (b,).
+        """
+        ...
+
+    def test(self) -> Generator[Batch]:
+        """This process's rows of the test batches: equally many in all processes.
+
+        Yields:
+            image uint8 (b, h, w, c), label int32 (b,), mask float32 (b,): 0 for what
+            only fills up the last batch, and for bad images.
+        """
+        ...
+
+    def sample(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first `count` test images (n, h, w, c) and their labels (n,)."""
+        ...
+
+    def read(self, path: Path) -> np.ndarray:
+        """Any image file as the network would get it, uint8 (h, w, c).
+
+        Raises:
+            ValueError: it is not an image, or too large for one.
+        """
+        ...

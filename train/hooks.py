@@ -1,0 +1,136 @@
+"""What happens while training: reports, evaluations, saves (the loop's hooks)."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import time
+
+from train import sharding
+from train.build import Experiment, parameter_count
+from train.checkpoint import Checkpoints
+from train.console import say
+from train.evaluate import Stopped, evaluate, weights_of
+from train.feed import Feed
+from train.loop import Clock
+from train.metrics import Metrics, scalars
+from train.scalars import Scalars
+from train.state import TrainState
+from train.stop import Stop
+
+
+@dataclasses.dataclass
+class Run:
+    """The loop's hooks.
+
+    Attributes:
+        experiment: what runs.
+        checkpoints: where it is saved.
+        scalars: where its numbers go.
+        clock: seconds of training.
+        stop: true once a signal came.
+        feed: the training batches, and how long they were waited for.
+        last_step: of the last report.
+        last_time: of the last report, evaluations taken out.
+    """
+
+    experiment: Experiment
+    checkpoints: Checkpoints
+    scalars: Scalars
+    clock: Clock
+    stop: Stop
+    feed: Feed
+    last_step: int
+    last_time: float = dataclasses.field(default_factory=time.perf_counter)
+
+    def headline(self) -> str:
+        """What is about to run, on what."""
+        e = self.experiment
+        devices = e.mesh.devices.ravel()
+        resumed = f", resumed at step {self.last_step}" if self.last_step else ""
+        return (
+            f"{e.config.model.name}: {parameter_count(e):,} parameters; "
+            f"{e.input.train_images:,} images, "
+            f"{e.steps} steps of {e.config.batch_size} on "
+            f"{len(devices)} × {devices[0].device_kind}; {e.workdir}{resumed}"
+        )
+
+    def log(self, step: int, state: TrainState) -> TrainState:
+        """Prints and records the metrics since the last time, and empties them."""
+        e = self.experiment
+        _check_finite(step, state)
+        numbers = scalars(state.metrics)
+        now = time.perf_counter()
+        seconds = now - self.last_time
+        rate = (step - self.last_step) * e.config.batch_size / seconds
+        left = (e.steps - step) * e.config.batch_size / rate
+        learning_rate = float(e.schedule(step - 1))
+        record = {
+            "kind": "train",
+            "step": step,
+            "epoch": step / e.steps_per_epoch,
+            **numbers,
+            "learning_rate": learning_rate,
+            "images_per_second": rate,
+            "input_wait": self.feed.take_waited() / seconds,
+            "skipped_images": e.input.skipped,
+            "train_seconds": self.clock.read(),
+        }
+        self.scalars.write(record)
+        say(
+            f"epoch {record['epoch']:6.2f}/{e.config.epochs}  step {step:6d}/{e.steps}"
+            f"  loss {numbers['loss']:.4f}  top-1 {numbers['top1']:5.2f} %"
+            f"  lr {learning_rate:.4g}  {rate:,.0f} images/s"
+            f"  input {record['input_wait']:.0%}"
+            f"  left {duration(left)}"
+        )
+        self.last_step, self.last_time = step, now
+        empty = sharding.put_state(e.mesh, Metrics.empty())
+        return state.replace(metrics=empty)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def evaluate(self, step: int, state: TrainState) -> None:
+        """Evaluates on the test images, unless that is on record."""
+        began = time.perf_counter()
+        with contextlib.suppress(Stopped):
+            for kind, weights in weights_of(state).items():
+                if not any(record["step"] == step for record in self.scalars.of(kind)):
+                    self._evaluate(kind, step, weights)
+        self.last_time += time.perf_counter() - began
+
+    def _evaluate(self, kind: str, step: int, state: TrainState) -> None:
+        e = self.experiment
+        put = functools.partial(sharding.put_batch, e.mesh)
+        with contextlib.closing(e.input.test()) as batches:
+            metrics = evaluate(state, batches, put, e.eval_step, self.stop)
+        numbers = scalars(metrics)
+        epoch = step / e.steps_per_epoch
+        images = int(metrics.loss.count)  # pyright: ignore[reportAttributeAccessIssue]
+        record = {"kind": kind, "step": step, "epoch": epoch, "images": images}
+        self.scalars.write(record | numbers)
+        say(
+            f"epoch {epoch:6.2f}/{e.config.epochs}  {kind} loss {numbers['loss']:.4f}"
+            f"  {kind} top-1 {numbers['top1']:5.2f} %  top-5 {numbers['top5']:.2f} %"
+        )
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Saves the state and the seconds it took."""
+        _check_finite(step, state)
+        self.checkpoints.save(state, {"train_seconds": self.clock.read()})
+
+
+def _check_finite(step: int, state: TrainState) -> None:
+    """Ends a run whose loss is no number, before the state can be saved."""
+    if not math.isfinite(float(state.metrics.loss.total)):  # pyright: ignore[reportAttributeAccessIssue]
+        raise FloatingPointError(
+            f"the loss is no longer finite at step {step}. The steps saved before are "
+            "intact. Lower optim.peak_lr or lengthen optim.warmup_epochs, with a new "
+            "--workdir."
+        )
+
+
+def duration(seconds: float) -> str:
+    """Minutes and seconds, with hours from an hour on: "2:07", "26:01:44"."""
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d}"
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
