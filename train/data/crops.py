@@ -9,15 +9,13 @@ from PIL import Image
 from train.data.decode import decode, read_part
 from train.data.header import BadImage, Part
 from train.data.orientation import as_stored, upright, upright_size
-from train.data.resize import cv2, opencv_resize, pillow_resize
+from train.data.resize import resize_square
 from train.data.sniff import read_header
 from train.data.streams import unit
 
 _TRIES = 10
 # An area and an aspect for each try, the place of the crop, the flip.
 CROP_WORDS = 2 * _TRIES + 3
-
-resize_square = opencv_resize if cv2 else pillow_resize
 
 Range = tuple[float, float]
 

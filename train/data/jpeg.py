@@ -15,6 +15,8 @@ _FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
 _OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}
 _PROGRESSIVE = {0xC2, 0xCA}
 _RESTART_INTERVAL, _SCAN, _END = 0xDD, 0xDA, 0xD9
+# Where a segment counts its entries, its length without them, the length of each.
+_LENGTHS = dict.fromkeys(_FRAMES | _OTHER_FRAMES, (5, 6, 3)) | {_SCAN: (0, 4, 2)}
 # APP1 to APP13, APP15 and comments hold no pixels. APP0 and APP14 tell the colours.
 _TEXTS = {*range(0xE1, 0xEE), 0xEF, 0xFE}
 # Inside a scan a byte FF is followed by 00 or a restart marker, or ends the scan.
@@ -77,11 +79,21 @@ def _segments(data: bytes, place: int) -> Iterator[tuple[int, int, int]]:
         end = place + 2 + (data[place + 2] << 8 | data[place + 3])
         if marker == _END or end < place + 4 or end > len(data):
             break
+        _check_length(data, marker, place + 4, end)
         yield marker, place + 4, end
         place = end
         if marker == _SCAN:
             after = _AFTER_SCAN.search(data, end)
             place = after.start() if after else len(data)
+
+
+def _check_length(data: bytes, marker: int, start: int, end: int) -> None:
+    counted_at, fixed, each = _LENGTHS.get(marker, (0, 0, 0))
+    if not fixed:
+        return
+    entries = data[start + counted_at] if start + counted_at < end else 0
+    if entries == 0 or end != start + fixed + each * entries:
+        raise BadImage(f"JPEG whose header {marker:02X} has a wrong length")
 
 
 def _frame(data: bytes, marker: int, start: int) -> tuple[int, int, int]:

@@ -71,3 +71,6 @@ def _taps(scale: float) -> np.ndarray:
     # In 256ths, as OpenCV counts them: their sum stays 1, and white stays white.
     outer = round(min(max(scale**2 - 1, 0.0) / 12, 1 / 3) * 256) / 256
     return np.array([outer, 1 - 2 * outer, outer], np.float32)
+
+
+resize_square = opencv_resize if cv2 else pillow_resize

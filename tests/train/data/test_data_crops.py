@@ -1,6 +1,9 @@
 """Random crops lie in the picture and are a function of their words."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import hypothesis.strategies as st
 import numpy as np
@@ -27,6 +30,7 @@ from train.data.decode import BadImage
 from train.data.resize import opencv_resize, pillow_resize
 from train.data.streams import words_at
 
+REPO = Path(__file__).parents[3]
 SIZES = st.integers(1, 3000)
 UNITS = st.floats(0, 1, exclude_max=True)
 NUMBERS = st.lists(UNITS, min_size=CROP_WORDS, max_size=CROP_WORDS)
@@ -154,3 +158,14 @@ def test_a_crop_is_the_same_however_the_picture_is_stored(number):
             want = random_resized_crop(pillow_bytes(upright, "PNG"), draw(index), **how)
             got = random_resized_crop(stored, draw(index), **how)
             np.testing.assert_array_equal(got, want)
+
+
+def test_neither_opencv_nor_simplejpeg_needs_to_be_installed():
+    program = """
+import sys
+sys.modules["cv2"] = sys.modules["simplejpeg"] = None  # importing them fails
+from train.data import crops, decode, resize
+assert decode.DECODERS["JPEG"] is decode.pillow
+assert crops.resize_square is resize.pillow_resize
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=REPO, check=True)

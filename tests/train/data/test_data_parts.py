@@ -23,12 +23,14 @@ from train.data.sniff import read_header
 
 @pytest.mark.parametrize("sampling", ["444", "422", "420", "440", "411", "Gray"])
 @pytest.mark.parametrize("shape", [(150, 203), (64, 48), (33, 17)])
-def test_rows_decoded_alone_are_those_of_the_whole_picture(sampling, shape):
+@pytest.mark.parametrize("rough", [False, True])
+def test_rows_decoded_alone_are_those_of_the_whole_picture(sampling, shape, rough):
     data = simplejpeg.encode_jpeg(textured(*shape), colorsubsampling=sampling)
     header = read_header(data, MAX_PIXELS)
-    whole = turbo.turbo(data, header, Part(0, 0, *shape))
+    whole = turbo.turbo(data, header, Part(0, 0, *shape, 1, rough))
     for bottom in range(1, shape[0], 7):
-        part = Part(bottom // 2, 3, bottom - bottom // 2, shape[1] - 5)
+        sides = bottom - bottom // 2, shape[1] - 5
+        part = Part(bottom // 2, 3, *sides, 1, rough)
         np.testing.assert_array_equal(turbo.turbo(data, header, part), part.of(whole))
 
 
