@@ -54,3 +54,10 @@ def strict_promotion():
 def devices(request):
     """The first 1, 2 and 4 of the fake devices."""
     return jax.devices()[: request.param]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_end_with_their_module():
+    """Thousands of them would take gigabytes."""
+    yield
+    jax.clear_caches()

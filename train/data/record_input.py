@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 from collections.abc import Generator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from train.data.examples import Sizes, TestExamples, TrainExamples
 from train.data.input import Batch
 from train.data.order import ALONE, Shard
 from train.data.records import Records, RecordSplits
-from train.data.workers import stream
+from train.data.workers import check_shared_memory, stream
 
 log = logging.getLogger("train")
 
@@ -34,6 +35,9 @@ class RecordInput:
         workers: processes that decode; 0 for threads.
         prefetch: batches that each worker makes ahead.
         shard: this process among those of the run.
+
+    Raises:
+        ValueError: the machine has too little shared memory for the workers.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class RecordInput:
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.workers, self.prefetch, self.shard = workers, prefetch, shard
         self.skipped = 0
+        self._check_room()
         self._train = TrainExamples(
             splits.train,
             sizes,
@@ -132,6 +137,13 @@ class RecordInput:
         return stream(
             examples, places, share, workers=self.workers, prefetch=self.prefetch
         )
+
+    def _check_room(self) -> None:
+        """Workers of training and of testing may hold their batches at one time."""
+        share = (self.batch_size + self.eval_batch_size) // self.shard.count
+        # Those made ahead, one in the making, one in use.
+        batches = self.workers * (self.prefetch + 2)
+        check_shared_memory(batches * share * math.prod(self.image_shape))
 
     def _report(self, records: Records, batch: Batch) -> None:
         """Counts and names the bad images that a batch was made without."""

@@ -65,6 +65,31 @@ def stream(
         yield from _guarded(iterator)
 
 
+def check_shared_memory(needed: int, folder: str = "/dev/shm") -> None:
+    """Refuse workers whose batches do not fit where they hand them over.
+
+    A container often has 64 MB there. Whoever writes beyond it is killed.
+
+    Args:
+        needed: bytes of all batches made ahead.
+        folder: where the system keeps shared memory.
+
+    Raises:
+        ValueError: there is less room.
+    """
+    if not os.path.isdir(folder):
+        return
+    room = os.statvfs(folder)
+    free = room.f_bavail * room.f_frsize
+    if needed > free:
+        raise ValueError(
+            f"workers hand batches over in shared memory, up to {needed:,} bytes: "
+            f"{folder} has {free:,} left. Give the container more (--shm-size), or "
+            "take fewer data.workers, a smaller data.prefetch, or data.workers 0, "
+            "which decodes in threads."
+        )
+
+
 def _guarded(iterator: Iterator[Batch]) -> Generator[Batch]:
     while True:
         try:

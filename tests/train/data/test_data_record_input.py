@@ -193,6 +193,12 @@ def test_a_file_is_read_as_a_test_image_is(splits, tmp_path):
     np.testing.assert_array_equal(make(splits).read(path), images[3])
 
 
+def test_workers_without_room_to_hand_over_are_refused_at_once(splits):
+    make(splits, workers=0, prefetch=10**12)
+    with pytest.raises(ValueError, match="shared memory"):
+        make(splits, workers=1, prefetch=10**12)
+
+
 def test_a_file_that_is_none_or_too_large(splits, tmp_path):
     text, missing = tmp_path / "text.png", tmp_path / "missing.png"
     text.write_text("no image")

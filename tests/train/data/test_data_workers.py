@@ -13,7 +13,7 @@ from support.examples import Numbered
 from support.run import REPO
 
 from train.data.input import DataError
-from train.data.workers import stream
+from train.data.workers import check_shared_memory, stream
 
 PLACES = range(24, 24 + 8 * 7)
 
@@ -54,6 +54,13 @@ def test_closing_ends_the_workers():
     assert all(alive(pid) for pid in pids)
     made.close()
     assert not any(alive(pid) for pid in pids)
+
+
+def test_batches_that_do_not_fit_into_shared_memory_are_refused(tmp_path):
+    check_shared_memory(1, str(tmp_path))
+    check_shared_memory(2**60, str(tmp_path / "none"))
+    with pytest.raises(ValueError, match=r"shared memory, up to .* data\.workers 0"):
+        check_shared_memory(2**60, str(tmp_path))
 
 
 @pytest.fixture
