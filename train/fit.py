@@ -33,7 +33,8 @@ def fit(config: Config) -> int:
         )
         state, clock = _start(experiment, checkpoints)
         start = int(state.step)
-        log = Scalars(experiment.workdir, start, config.log.tensorboard)
+        first = jax.process_index() == 0
+        log = Scalars(experiment.workdir, start, config.log.tensorboard, first)
         feed = _feed(experiment, start)
         run = Run(experiment, checkpoints, log, clock, stop, feed, start)
         _introduce(experiment, run)

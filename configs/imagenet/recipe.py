@@ -19,8 +19,6 @@ DATA = Data(
     crop_aspect=(0.8, 1.25),
     eval_resize=256,
 )
-# 5,004 steps are an epoch.
-RUN = {"checkpoint": Checkpoint(every_steps=1000), "log": Log(every_steps=100)}
 
 
 def resnet(name: str, model: Model) -> Config:
@@ -28,39 +26,39 @@ def resnet(name: str, model: Model) -> Config:
 
     "All": the official program exempts nothing, PRM's d and θ included.
     """
-    return Config(
-        name=name,
-        model=dataclasses.replace(model, batch_norm=32),
-        data=DATA,
-        optim=Optim(
-            peak_lr=0.1,
-            schedule="step",
-            step_epochs=30,
-            step_factor=0.1,
-            momentum=0.9,
-            weight_decay=1e-4,
-        ),
-        epochs=100,
-        batch_size=256,
-        **RUN,
+    optim = Optim(
+        peak_lr=0.1,
+        schedule="step",
+        step_epochs=30,
+        step_factor=0.1,
+        momentum=0.9,
+        weight_decay=1e-4,
     )
+    return _config(name, model, optim, epochs=100)
 
 
 def mobile(name: str, model: Model) -> Config:
     """The official mobile program: 150 epochs, 5 of warm-up, then a cosine."""
+    optim = Optim(
+        peak_lr=0.1,
+        schedule="cosine",
+        warmup_epochs=5,
+        momentum=0.9,
+        weight_decay=4e-5,
+        no_decay=("norms", "biases", "prm", "depthwise"),
+    )
+    return _config(name, model, optim, epochs=150)
+
+
+def _config(name: str, model: Model, optim: Optim, epochs: int) -> Config:
     return Config(
         name=name,
         model=dataclasses.replace(model, batch_norm=32),
         data=DATA,
-        optim=Optim(
-            peak_lr=0.1,
-            schedule="cosine",
-            warmup_epochs=5,
-            momentum=0.9,
-            weight_decay=4e-5,
-            no_decay=("norms", "biases", "prm", "depthwise"),
-        ),
-        epochs=150,
+        optim=optim,
+        # 5,004 steps are an epoch.
+        checkpoint=Checkpoint(every_steps=1000),
+        log=Log(every_steps=100),
+        epochs=epochs,
         batch_size=256,
-        **RUN,
     )

@@ -150,9 +150,9 @@ def _builder_class() -> type:
                 )
 
             def _split_generators(self, dl_manager):
-                return {split: self._generate(split) for split in self._images}
+                return {split: self._generate_examples(split) for split in self._images}
 
-            def _generate(self, split):
+            def _generate_examples(self, split):
                 for key, photo in enumerate(self._images[split]):
                     values = {
                         "image": io.BytesIO(photo.data),
@@ -160,9 +160,6 @@ def _builder_class() -> type:
                         "file_name": photo.file_name,
                     }
                     yield key, {name: values[name] for name in self._wanted}
-
-            def _generate_examples(self):
-                raise NotImplementedError
 
     return Imagenet2012
 

@@ -42,6 +42,15 @@ class Sizes:
     flip: bool
     max_pixels: int
 
+    def cut_test(self, data: bytes) -> np.ndarray:
+        """An image file as it is tested, uint8 (s, s, 3); BadImage if it is none."""
+        return resize_centre_crop(
+            data,
+            resize=self.eval_resize,
+            size=self.image_size,
+            max_pixels=self.max_pixels,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class TrainExamples:
@@ -143,12 +152,7 @@ class TestExamples:
             return self._black(index, skipped=0)
         try:
             record = self.records[index]
-            image = resize_centre_crop(
-                record.data,
-                resize=self.sizes.eval_resize,
-                size=self.sizes.image_size,
-                max_pixels=self.sizes.max_pixels,
-            )
+            image = self.sizes.cut_test(record.data)
         except BadImage as error:
             refuse_unless(self.skip, self.records, index, error)
             return self._black(index, skipped=1)

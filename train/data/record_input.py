@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from train.data.crops import resize_centre_crop
 from train.data.decode import BadImage, decode
 from train.data.examples import Sizes, TestExamples, TrainExamples
 from train.data.input import Batch
@@ -124,12 +123,7 @@ class RecordInput:
         try:
             if path.stat().st_size > self.max_bytes:
                 raise BadImage(f"more than {self.max_bytes:,} bytes")
-            return resize_centre_crop(
-                path.read_bytes(),
-                resize=self.sizes.eval_resize,
-                size=self.sizes.image_size,
-                max_pixels=self.sizes.max_pixels,
-            )
+            return self.sizes.cut_test(path.read_bytes())
         except (OSError, BadImage) as error:
             raise ValueError(f"images must be image files: {path}: {error}.") from error
 
