@@ -23,8 +23,9 @@ from train.check import (
     check_shares,
 )
 from train.config import Config, Model
-from train.data.input import Input
+from train.data.input import Batch, Input
 from train.data.order import Shard
+from train.diagnose import make_diagnosis
 from train.mix import make_mix
 from train.optim import Schedule, make_optimizer, make_schedule
 from train.sources import SOURCES
@@ -54,9 +55,11 @@ class Experiment(NamedTuple):
         steps: of the whole run.
         init: makes the first state, on the devices.
         abstract_state: its shapes, dtypes and shardings.
+        put: takes this process's images of a training batch to the devices.
         train_step: `(state, batch) -> state`.
+        diagnose: `(state, batch) -> message`, why a step could not be made.
         eval_step: `(state, batch) -> Metrics`.
-        predict_step: `(state, images) -> logits`.
+        predict_step: `(state, images) -> logits`, on one device.
     """
 
     config: Config
@@ -70,7 +73,9 @@ class Experiment(NamedTuple):
     steps: int
     init: Callable[[], TrainState]
     abstract_state: TrainState
+    put: Callable[[Batch], Any]
     train_step: Callable[..., TrainState]
+    diagnose: Callable[..., str]
     eval_step: Callable[..., Any]
     predict_step: Callable[..., jax.Array]
 
@@ -81,14 +86,23 @@ def build(config: Config) -> Experiment:
     Raises:
         ValueError: a field's value is not allowed, or two fields do not fit.
     """
+    mesh = sharding.make_mesh()
+    check_options(config, mesh.size)
+    shard = Shard(jax.process_index(), jax.process_count())
+    return assemble(config, mesh, SOURCES[config.data.source](config, shard))
+
+
+def check_options(config: Config, devices: int) -> None:
+    """All that can be checked of a config before its images are opened."""
     check_config(config)
     check_dtype(config.model.dtype)
     check_known("data.source", config.data.source, SOURCES)
     create_model(config.model.name, 1, **model_options(config.model))
-    mesh = sharding.make_mesh()
-    check_shares(config, mesh.size)
-    shard = Shard(jax.process_index(), jax.process_count())
-    images = SOURCES[config.data.source](config, shard)
+    check_shares(config, devices)
+
+
+def assemble(config: Config, mesh: Mesh, images: Input) -> Experiment:
+    """What a config describes, on these devices and images; no image is read."""
     check_images(config, images.train_images)
     check_classes(config, len(images.class_names))
     check_channels(config, images.image_shape[-1])
@@ -109,6 +123,7 @@ def _assemble(
     init = functools.partial(
         init_state, model, optimizer, images.image_shape, config.seed, optim.ema > 0
     )
+    mix = make_mix(data.mixup, data.cutmix)
     train_step = make_train_step(
         model,
         optimizer,
@@ -118,8 +133,17 @@ def _assemble(
         accumulate=optim.accumulate,
         shards=mesh.size,
         ema=optim.ema,
-        mix=make_mix(data.mixup, data.cutmix),
+        mix=mix,
+        skip_bad_steps=optim.skip_bad_steps,
     )
+    diagnose = make_diagnosis(
+        model,
+        prepare,
+        label_smoothing=optim.label_smoothing,
+        seed=config.seed,
+        mix=mix,
+    )
+    parallel = sharding.PARALLEL[config.parallel]
     return Experiment(
         config=config,
         workdir=workdir_of(config),
@@ -132,9 +156,11 @@ def _assemble(
         steps=config.epochs * epoch,
         init=sharding.jit_init(mesh, init),
         abstract_state=_abstract(mesh, init),
-        train_step=sharding.jit_train_step(mesh, train_step),
+        put=functools.partial(parallel.put, mesh),
+        train_step=parallel.train_step(mesh, train_step),
+        diagnose=diagnose,
         eval_step=sharding.jit_eval_step(mesh, make_eval_step(model, prepare)),
-        predict_step=sharding.jit_eval_step(mesh, make_predict_step(model, prepare)),
+        predict_step=jax.jit(make_predict_step(model, prepare)),
     )
 
 

@@ -50,16 +50,21 @@ def check_shares(config: Config, devices: int) -> None:
                 f"{field} must be a multiple of the devices: {size} images, {devices} "
                 f"devices. The next is {-(-size // devices) * devices}."
             )
-    _check_statistics(config)
+    _check_statistics(config, config.batch_size // devices)
     _check_parts(config, devices)
 
 
-def _check_statistics(config: Config) -> None:
+def _check_statistics(config: Config, share: int) -> None:
     run = config.model.batch_norm
     if run != "global" and (run < 1 or config.batch_size % run):
         raise ValueError(
             f"batch_size must be a multiple of model.batch_norm, the images of one "
             f"statistic: {config.batch_size} and {run}."
+        )
+    if config.parallel == "pmap" and (isinstance(run, str) or share % run):
+        raise ValueError(
+            f"pmap needs statistics that lie on one device: {share} images a device "
+            f"must be a multiple of model.batch_norm, got {run!r}."
         )
 
 

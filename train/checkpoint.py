@@ -1,133 +1,151 @@
-"""Saving and restoring a run with Orbax; every save is checked before it counts."""
+"""Saving and restoring a run; every save is checked before it counts.
 
-import logging
-from pathlib import Path
+A save goes on while training does. A thread waits for Orbax's commit, sums the files,
+writes the manifest (manifest.py) and only then removes older steps.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
-import numpy as np
-import orbax.checkpoint as ocp
+from etils import epath
 
+from train import manifest, steps
+from train.agree import any_process, from_first
+from train.console import say
+from train.distributed import on_first
 from train.state import TrainState
-
-# Lines of an error that lists arrays.
-SHOWN = 8
-
-
-class CheckpointError(RuntimeError):
-    """A save did not happen, or what is saved does not fit."""
+from train.store import CheckpointError, Store
 
 
 class Checkpoints:
-    """The last few states of a run, in a folder.
+    """The last few states of a run and the best, in a folder.
+
+    With several processes each makes one and calls all methods, in the same order; the
+    first alone checks and writes manifests, and removes steps.
 
     Args:
-        folder: made when it is first saved to.
-        keep: how many of the last are kept; 0 for a reader that deletes none.
+        folder: a local path or gs://…; made when it is first saved to.
+        keep: how many of the last are kept; 0 for a reader that changes nothing.
     """
 
-    def __init__(self, folder: Path, keep: int = 0):
-        # Orbax warns of what is asked for here, and prints what it also raises.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
-        self.folder = folder.absolute()
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep or None,
-            enable_async_checkpointing=False,
-            cleanup_tmp_directories=keep > 0,
-            read_only=keep == 0,
-        )
-        handlers = {
-            "state": ocp.StandardCheckpointHandler(),
-            "notes": ocp.JsonCheckpointHandler(),
-        }
-        self.manager = ocp.CheckpointManager(
-            self.folder, options=options, item_handlers=handlers
-        )
+    def __init__(self, folder: epath.PathLike, keep: int = 0):
+        path = epath.Path(folder)
+        self.folder = path.absolute() if manifest.is_local(path) else path
+        self.keep, self.first = keep, jax.process_index() == 0
+        self.steps, self.store = steps.Steps(self.folder), Store()
+        self.pool = ThreadPoolExecutor(1, "checkpoint")
+        self.pending: tuple[int, Future[None]] | None = None
+        if self.first and keep:
+            self.steps.clear()
 
-    def save(self, state: TrainState, notes: dict[str, Any]) -> None:
-        """Writes the state and the notes (JSON) and makes sure that they are there.
+    def save(
+        self,
+        state: TrainState,
+        notes: dict[str, Any],
+        scores: Mapping[int, float] | None = None,
+    ) -> None:
+        """Finishes the save before and starts to write the state.
+
+        The state's arrays may be donated as soon as this returns.
+
+        Args:
+            state: whole on every device.
+            notes: JSON.
+            scores: of the steps that were evaluated; higher is better. The best of the
+                saved steps is kept, however old it is.
 
         Raises:
-            CheckpointError: they could not be written; earlier steps are intact.
+            CheckpointError: it cannot be written, or the save before was not; earlier
+                steps are intact.
         """
+        self.finish()
         step = int(state.step)
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
-        )
         try:
-            self.manager.save(step, args=items)
-            self.manager.wait_until_finished()
-            self.manager.check_for_errors()
-            self.manager.reload()
-            written = step in self.manager.all_steps()
+            if self.first:
+                self.steps.make_way(step)
+            self.store.write(self.steps.path(step), state, notes)
         except Exception as error:
-            raise CheckpointError(
-                f"step {step} could not be saved in {self.folder}: {error}. The steps "
-                "saved before it are intact; make room and run the same command again."
-            ) from error
-        if not written:
-            raise CheckpointError(
-                f"step {step} was not found in {self.folder} after it was saved. Is "
-                "something else writing there?"
-            )
+            raise self._failed(step, error) from error
+        self.pending = step, self.pool.submit(self._complete, step, dict(scores or {}))
+
+    def _complete(self, step: int, scores: Mapping[int, float]) -> None:
+        """In a thread: no collective may come in here, the loop makes them too."""
+        self.store.wait()
+        if self.first:
+            manifest.write(self.steps.path(step))
+            self.steps.prune(self.keep, scores)
+
+    def finish(self) -> None:
+        """Waits until what was last saved can be trusted.
+
+        Raises:
+            CheckpointError: it was not written; earlier steps are intact.
+        """
+        if self.pending is None:
+            return
+        (step, future), self.pending = self.pending, None
+        error = future.exception()
+        # Each process learns whether one of them failed, or the others would wait.
+        if any_process(error is not None):
+            error = error or RuntimeError("another process failed, see its message")
+            raise self._failed(step, error) from error
+
+    def close(self) -> None:
+        """Finishes and ends the threads; an interpreter that ends would cut them off.
+
+        Raises:
+            CheckpointError: what was last saved was not written.
+        """
+        try:
+            self.finish()
+        finally:
+            self.pool.shutdown()
+            self.store.close()
+
+    def _failed(self, step: int, error: BaseException) -> CheckpointError:
+        return CheckpointError(
+            f"step {step} could not be saved in {self.folder}: {error}. The steps "
+            "saved before it are intact; make room and run the same command again."
+        )
 
     def latest(self) -> int | None:
-        """The last saved step, None if there is none."""
-        return self.manager.latest_step()
+        """The last saved step, None if there is none; it may turn out to be damaged."""
+        return from_first(max(self.steps.usable(), default=None))
 
-    def restore(self, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The last saved state and its notes.
+    def best(self, scores: Mapping[int, float]) -> int | None:
+        """The saved step with the highest score, None if none of them has one."""
+        return from_first(steps.best(self.steps.saved(), scores))
+
+    def restore(
+        self, like: TrainState, step: int | None = None
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """A saved state and its notes, after a check of its files.
 
         Args:
             like: `jax.ShapeDtypeStruct`s with the shardings the arrays shall have.
+            step: a saved one; None for the last that is not damaged. A damaged step
+                that is passed over is said, and set aside by who saves here.
 
         Raises:
-            CheckpointError: nothing is saved, or it is not of these shapes and dtypes.
+            CheckpointError: nothing is saved, or it is damaged, or it is not of these
+                shapes and dtypes.
         """
-        step = self.latest()
-        if step is None:
-            raise CheckpointError(
-                f"no checkpoint in {self.folder}. Train first: python -m train fit …"
-            )
-        self._check(step, like)
-        items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(like), notes=ocp.args.JsonRestore()
-        )
-        restored = self.manager.restore(step, args=items)
-        return restored["state"], restored["notes"]
+        found = steps.Found(None, {})
 
-    def _check(self, step: int, like: TrainState) -> None:
-        """Orbax casts dtypes in silence; compare with what it says it has."""
-        saved = _described(self.manager.item_metadata(step).state)
-        wanted = _described(like)
-        names = sorted(saved.keys() | wanted.keys())
-        wrong = [
-            f"  {name}: saved {saved.get(name, 'nothing')}, "
-            f"wanted {wanted.get(name, 'nothing')}"
-            for name in names
-            if saved.get(name) != wanted.get(name)
-        ]
-        if wrong:
-            more = [f"  and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
-            lines = "\n".join(wrong[:SHOWN] + more)
-            raise CheckpointError(
-                f"step {step} in {self.folder} is of another network or optimiser:\n"
-                f"{lines}\nUse the config it was trained with, or another --workdir."
-            )
+        def look() -> None:
+            nonlocal found
+            found = self.steps.good() if step is None else self.steps.look(step)
+            if found.step is None:
+                raise CheckpointError(steps.none_is_good(self.folder, found.damaged))
 
-
-def _described(tree: Any) -> dict[str, str]:
-    """Path of each array -> its dtype and shape."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {
-        ".".join(_key(entry) for entry in path): f"{np.dtype(leaf.dtype)}{leaf.shape}"
-        for path, leaf in leaves
-        if hasattr(leaf, "shape")
-    }
-
-
-def _key(entry: Any) -> str:
-    for attribute in ("key", "name", "idx"):
-        if hasattr(entry, attribute):
-            return str(getattr(entry, attribute))
-    return str(entry)
+        on_first(look)
+        chosen = from_first(found.step)
+        assert chosen is not None  # or the first process had raised
+        restored = self.store.read(self.steps.path(chosen), like)
+        if self.first:
+            for number, reason in found.damaged.items():
+                where = f" (now {self.steps.set_aside(number)})" if self.keep else ""
+                say(f"step {number} is damaged{where}: {reason}. Using step {chosen}.")
+        return restored

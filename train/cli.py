@@ -12,18 +12,23 @@ import tyro
 from prm_flax.errors import unknown
 from train.build import ROOT
 from train.checkpoint import CheckpointError
-from train.config import Config, Predict
+from train.compiled import keep_compiled_programs
+from train.config import Config, Predict, Preflight
 from train.data.fetch import FetchError
 from train.data.input import DataError
+from train.distributed import FirstProcessError, joined
 from train.fit import fit
 from train.lock import WorkdirError
 from train.predict import evaluate_run, predict
+from train.preflight import preflight
 
 USAGE = """usage: python -m train COMMAND CONFIG [options]
 
   fit CONFIG        train, or go on where the run was stopped
   evaluate CONFIG   test metrics of the run's last checkpoint
   predict CONFIG    classes and query points of images
+  preflight CONFIG --topology v5e:16x16
+                    memory and a bound of the time, on chips that need not be here
 
 CONFIG is a file such as configs/fashion_mnist/prm_resnet14.py. Every option of a
 command: python -m train COMMAND CONFIG --help.
@@ -44,6 +49,23 @@ def _predict(config: Config) -> int:
     return predict(config, config.predict)
 
 
+@dataclasses.dataclass(frozen=True)
+class PreflightConfig(Config):
+    """A config and the chips to compile it for."""
+
+    preflight: tyro.conf.OmitArgPrefixes[Preflight] = dataclasses.field(
+        default_factory=Preflight
+    )
+
+
+def _preflight(config: Config) -> int:
+    assert isinstance(config, PreflightConfig)
+    return preflight(config, config.preflight)
+
+
+# What ends a run that had begun; OSError, when the disk fills up, above all.
+FAILED = (CheckpointError, DataError, FirstProcessError, FloatingPointError, OSError)
+
 # Command -> what it runs, and the options it takes.
 COMMANDS: MappingProxyType[str, tuple[Callable[[Config], int], type[Config]]] = (
     MappingProxyType(
@@ -51,6 +73,7 @@ COMMANDS: MappingProxyType[str, tuple[Callable[[Config], int], type[Config]]] = 
             "fit": (fit, Config),
             "evaluate": (evaluate_run, Config),
             "predict": (_predict, PredictConfig),
+            "preflight": (_preflight, PreflightConfig),
         }
     )
 )
@@ -64,14 +87,15 @@ def main(arguments: Sequence[str]) -> int:
     try:
         command, options = _command(arguments[0])
         config = parse(arguments[0], arguments[1:], options)
-        return command(config)
+        keep_compiled_programs()
+        with joined(config):
+            return command(config)
     except (ValueError, WorkdirError, FetchError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # before a run listens for it: nothing to save yet
         return 130
-    # OSError: of a disk that filled up while training, above all.
-    except (CheckpointError, DataError, FloatingPointError, OSError) as error:
+    except FAILED as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -5,7 +5,22 @@ of the command line change its fields: `--optim.peak-lr 0.2`.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
+
+# True or False, and True where the flag stands alone.
+Switch = Annotated[
+    bool,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=(0, 1),
+        metavar="[True|False]",
+        instance_from_str=lambda words: not words or _TRUTH[words[0]],
+        is_instance=lambda value: isinstance(value, bool),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+_TRUTH = {"True": True, "False": False}
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,9 @@ class Optim:
     """Gradients longer than this, all parameters together, are shortened to it."""
     accumulate: int = 1
     """Parts a batch is computed in, one after the other, to need less memory."""
+    skip_bad_steps: int = 0
+    """Updates of NaN or infinity that are left out, and counted, before one ends the
+    run."""
     ema: float = 0.0
     """Decay of the moving average of the weights, evaluated beside them; 0 for none."""
     label_smoothing: float = 0.0
@@ -135,8 +153,12 @@ class Checkpoint:
     """When the run is saved; it is always saved at its end and on SIGTERM or Ctrl-C."""
 
     every_steps: int = 500
+    every_minutes: float = 0.0
+    """Also after so many minutes, at the next report; 0 for steps alone."""
     keep: int = 2
     """How many of the last are kept."""
+    best: bool = True
+    """The one with the best test accuracy is kept besides."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +186,14 @@ class Config:
     """Of all devices together."""
     eval_batch_size: int = 512
     """Of all devices together."""
+    parallel: Literal["jit", "pmap"] = "jit"
+    """How the devices share a step: the same numbers either way. pmap needs
+    model.batch_norm as a number of images."""
+    distributed: bool = False
+    """This process is one of several: it joins the others through Cloud TPU, Slurm,
+    Open MPI or Kubernetes."""
+    heartbeat_seconds: int = 60
+    """Processes that are silent for longer are lost, and the others end."""
     profile: int = 0
     """Steps to trace with jax's profiler, after the first ten; 0 for none."""
     seed: int = 0
@@ -182,3 +212,19 @@ class Predict:
     """How many of the test images."""
     output: str | None = None
     """The picture's file; by default predict.png in the run's folder."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What `preflight` compiles for."""
+
+    topology: str = ""
+    """Chips and how they are linked: v5e:16x16, v4:4x4x4, h100:8, a100:8."""
+    per_device_batch: int | None = None
+    """Images of one device; None takes batch_size / devices."""
+    largest_batch: Switch = False
+    """Also look for the largest batch that fits."""
+    scaling: Switch = False
+    """Also compile for 8, 16, … 256 chips."""
+    json: str | None = None
+    """File for the numbers."""

@@ -41,9 +41,10 @@ def evaluate(
     Raises:
         Stopped: `stop` became true.
     """
-    total = Metrics.empty()
+    total = None
     for batch in batches:
         if stop:
             raise Stopped
-        total = total.merge(eval_step(state, put(batch)))
-    return total
+        metrics = eval_step(state, put(batch))
+        total = metrics if total is None else total.merge(metrics)
+    return Metrics.empty() if total is None else total

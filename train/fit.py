@@ -1,16 +1,18 @@
 """`fit`: trains a config from where it stands to its end."""
 
 import contextlib
+from collections.abc import Callable
 
 import jax
 
-from train import overview, sharding
+from train import overview
 from train.build import Experiment, build
 from train.checkpoint import Checkpoints
 from train.claim import claim
 from train.config import Config
 from train.console import say
 from train.data.input import Batch
+from train.distributed import on_first
 from train.feed import Feed
 from train.hooks import Run
 from train.lock import lock, prepare_workdir
@@ -25,28 +27,52 @@ from train.stop import stop_on_signal
 def fit(config: Config) -> int:
     """Trains; returns the exit code: 0 finished, 128 + signal stopped and saved."""
     experiment = build(config)
-    prepare_workdir(experiment.workdir)
-    with lock(experiment.workdir), stop_on_signal() as stop:
-        claim(experiment.workdir, config)
-        checkpoints = Checkpoints(
-            experiment.workdir / "checkpoints", config.checkpoint.keep
-        )
+    with contextlib.ExitStack() as held:
+        ours: list[Callable[[], None]] = []
+        on_first(lambda: ours.append(_occupy(held, experiment)))
+        stop = held.enter_context(stop_on_signal())
+        folder = experiment.workdir / "checkpoints"
+        checkpoints = Checkpoints(folder, config.checkpoint.keep)
+        held.enter_context(contextlib.closing(checkpoints))
         state, clock = _start(experiment, checkpoints)
         start = int(state.step)
-        first = jax.process_index() == 0
-        log = Scalars(experiment.workdir, start, config.log.tensorboard, first)
+        log = _scalars(experiment, start)
         feed = _feed(experiment, start)
-        run = Run(experiment, checkpoints, log, clock, stop, feed, start)
+        held_by = ours[0] if ours else lambda: None
+        run = Run(experiment, checkpoints, log, clock, stop, feed, held_by, start)
         _introduce(experiment, run)
         with profiled(*_profile(experiment)) as train_step:
             loop = Loop(_cadence(experiment), train_step, run, clock, stop)
             with contextlib.closing(feed):
                 state = loop.run(state, start, iter(feed))
+        checkpoints.finish()
         if stop:
             say(f"stopped at step {int(state.step)}, saved. Run it again to go on.")
             return stop.exit_code
-        write_report(experiment, state, log, clock.seconds)
+        on_first(lambda: write_report(experiment, state, log, clock.seconds))
     return 0
+
+
+def _occupy(held: contextlib.ExitStack, experiment: Experiment) -> Callable[[], None]:
+    """Makes the run's folder this run's, until the end; what tells that it still is."""
+    prepare_workdir(experiment.workdir)
+    still_ours = held.enter_context(lock(experiment.workdir))
+    claim(experiment.workdir, experiment.config)
+    return still_ours
+
+
+def _scalars(experiment: Experiment, start: int) -> Scalars:
+    """The numbers so far: the first process drops later ones, then the others read."""
+    made = []
+
+    def read(writes: bool) -> None:
+        asked = experiment.config.log.tensorboard
+        made.append(Scalars(experiment.workdir, start, asked, writes))
+
+    on_first(lambda: read(True))
+    if not made:
+        read(False)
+    return made[0]
 
 
 def _cadence(experiment: Experiment) -> Cadence:
@@ -75,7 +101,7 @@ def _feed(experiment: Experiment, start: int) -> Feed:
     def put(batch: Batch) -> dict[str, jax.Array]:
         # The step needs no index; it is for looking images up.
         used = {name: batch[name] for name in ("image", "label")}
-        return sharding.put_batch(experiment.mesh, used)
+        return experiment.put(used)
 
     return Feed(experiment.input.train(start, experiment.steps), put)
 
@@ -85,7 +111,7 @@ def _introduce(experiment: Experiment, run: Run) -> None:
     say(run.headline())
     params = experiment.abstract_state.params
     path = experiment.workdir / "parameters.txt"
-    path.write_text(overview.table(params) + "\n")
+    on_first(lambda: path.write_text(overview.table(params) + "\n"))
     if run.last_step == 0:
         say(f"parameters ({path.name}): {overview.line(params)}")
 

@@ -15,29 +15,44 @@ Found = tuple[Any, Any, Metrics]  # gradients, batch_stats, metrics
 Gradients = Callable[[dict[str, Any], Examples, jax.Array], Found]
 
 
+def make_loss(model: nn.Module, label_smoothing: float):
+    """Makes `(params, batch_stats, examples, key) -> (mean loss, aux)`, for training.
+
+    aux is each image's loss (b,), what the call changed (batch_stats among it) and the
+    metrics. The examples hold image (b, h, w, c), label (b,), which the metrics count,
+    and target, labels or shares of the classes (b, k), for the loss. Options are those
+    of `model.apply`.
+    """
+
+    def loss_of(params, batch_stats, examples, key, **options):
+        wanted: dict[str, Any] = {"mutable": ["batch_stats"]} | options
+        applied: Any = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            examples["image"],
+            train=True,
+            rngs={"dropout": key},
+            **wanted,
+        )
+        logits, new = applied
+        losses = cross_entropy(logits, examples["target"], label_smoothing)
+        metrics = measure(losses, logits, examples["label"])
+        return losses.mean(), (losses, new, metrics)
+
+    return loss_of
+
+
 def make_gradients(model: nn.Module, label_smoothing: float) -> Gradients:
     """Makes `(variables, examples, dropout key) -> (gradients, batch_stats, metrics)`.
 
-    The examples hold image (b, h, w, c), label (b,), which the metrics count, and
-    target, labels or shares of the classes (b, k), for the loss.
+    The examples are those of `make_loss`.
     """
+    gradients = jax.grad(make_loss(model, label_smoothing), has_aux=True)
 
     def gradients_of(variables, examples, key):
-        def loss_of(params):
-            applied: Any = model.apply(
-                variables | {"params": params},
-                examples["image"],
-                train=True,
-                mutable=["batch_stats"],
-                rngs={"dropout": key},
-            )
-            logits, new = applied
-            losses = cross_entropy(logits, examples["target"], label_smoothing)
-            metrics = measure(losses, logits, examples["label"])
-            return losses.mean(), (new.get("batch_stats", {}), metrics)
-
-        grads, (stats, metrics) = jax.grad(loss_of, has_aux=True)(variables["params"])
-        return grads, stats, metrics
+        grads, (_, new, metrics) = gradients(
+            variables["params"], variables["batch_stats"], examples, key
+        )
+        return grads, new.get("batch_stats", {}), metrics
 
     return gradients_of
 

@@ -3,13 +3,16 @@
 import contextlib
 import dataclasses
 import functools
-import math
 import time
+from collections.abc import Callable
+
+import jax
 
 from train import sharding
 from train.build import Experiment, parameter_count
 from train.checkpoint import Checkpoints
 from train.console import say
+from train.distributed import on_first
 from train.evaluate import Stopped, evaluate, weights_of
 from train.feed import Feed
 from train.loop import Clock
@@ -30,6 +33,7 @@ class Run:
         clock: seconds of training.
         stop: true once a signal came.
         feed: the training batches, and how long they were waited for.
+        still_ours: raises if another run has taken the folder.
         last_step: of the last report.
         last_time: of the last report, evaluations taken out.
     """
@@ -40,6 +44,7 @@ class Run:
     clock: Clock
     stop: Stop
     feed: Feed
+    still_ours: Callable[[], None]
     last_step: int
     last_time: float = dataclasses.field(default_factory=time.perf_counter)
 
@@ -58,8 +63,8 @@ class Run:
     def log(self, step: int, state: TrainState) -> TrainState:
         """Prints and records the metrics since the last time, and empties them."""
         e = self.experiment
-        _check_finite(step, state)
-        numbers = scalars(state.metrics)
+        self._check_sound(state)
+        numbers = scalars(jax.device_get(state.metrics))
         now = time.perf_counter()
         seconds = now - self.last_time
         rate = (step - self.last_step) * e.config.batch_size / seconds
@@ -74,6 +79,7 @@ class Run:
             "images_per_second": rate,
             "input_wait": self.feed.take_waited() / seconds,
             "skipped_images": e.input.skipped,
+            "skipped_steps": int(state.skipped),
             "train_seconds": self.clock.read(),
         }
         self.scalars.write(record)
@@ -88,14 +94,19 @@ class Run:
         empty = sharding.put_state(e.mesh, Metrics.empty())
         return state.replace(metrics=empty)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def evaluate(self, step: int, state: TrainState) -> None:
-        """Evaluates on the test images, unless that is on record."""
+    def evaluate(self, step: int, state: TrainState) -> bool:
+        """Evaluates, unless that is on record; whether it is the best so far."""
+        self._check_sound(state)
         began = time.perf_counter()
         with contextlib.suppress(Stopped):
             for kind, weights in weights_of(state).items():
                 if not any(record["step"] == step for record in self.scalars.of(kind)):
                     self._evaluate(kind, step, weights)
         self.last_time += time.perf_counter() - began
+        scores = self._scores()
+        return step in scores and scores[step] > max(
+            (score for other, score in scores.items() if other != step), default=-1.0
+        )
 
     def _evaluate(self, kind: str, step: int, state: TrainState) -> None:
         e = self.experiment
@@ -113,19 +124,27 @@ class Run:
         )
 
     def save(self, step: int, state: TrainState) -> None:
-        """Saves the state and the seconds it took."""
-        _check_finite(step, state)
-        self.checkpoints.save(state, {"train_seconds": self.clock.read()})
+        """Starts to save the state and the seconds it took."""
+        self._check_sound(state)
+        on_first(self.still_ours)
+        notes = {"train_seconds": self.clock.read()}
+        self.checkpoints.save(state, notes, self._scores())
 
+    def _scores(self) -> dict[int, float]:
+        """Step -> test accuracy, if the best is kept."""
+        kept = self.experiment.config.checkpoint.best
+        return {r["step"]: r["top1"] for r in self.scalars.of("test")} if kept else {}
 
-def _check_finite(step: int, state: TrainState) -> None:
-    """Ends a run whose loss is no number, before the state can be saved."""
-    if not math.isfinite(float(state.metrics.loss.total)):  # pyright: ignore[reportAttributeAccessIssue]
-        raise FloatingPointError(
-            f"the loss is no longer finite at step {step}. The steps saved before are "
-            "intact. Lower optim.peak_lr or lengthen optim.warmup_epochs, with a new "
-            "--workdir."
-        )
+    def _check_sound(self, state: TrainState) -> None:
+        """Ends a run whose next update would not be of finite numbers."""
+        if bad := int(state.bad_step):
+            with contextlib.closing(self.experiment.input.train(bad - 1, bad)) as made:
+                why = self.experiment.diagnose(jax.device_get(state), next(made))
+            raise FloatingPointError(
+                f"{why}. The update was not made; what is saved is intact. Lower "
+                "optim.peak_lr or lengthen optim.warmup_epochs, with a new --workdir, "
+                "or leave such steps out: --optim.skip-bad-steps 5."
+            )
 
 
 def duration(seconds: float) -> str:

@@ -1,25 +1,32 @@
 """One run at a time in a folder."""
 
 import contextlib
+import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from etils import epath
 
-class WorkdirError(RuntimeError):
-    """The run's folder cannot be used; the message says why and what to do."""
+from train.manifest import is_local
+from train.mounts import is_shared
+from train.owner import Owner, Timing, WorkdirError, in_use
+
+# What flock says on file systems that have no locks.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
-def prepare_workdir(workdir: Path) -> None:
+def prepare_workdir(workdir: epath.PathLike) -> None:
     """Makes the folder and writes a probe into it.
 
     Raises:
         WorkdirError: it is a file, is read-only, or its disk is full.
     """
-    probe = workdir / f".probe-{os.getpid()}"
+    folder = epath.Path(workdir)
+    probe = folder / f".probe-{os.getpid()}"
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(bytes(1 << 20))
     except OSError as error:
         raise WorkdirError(
@@ -32,24 +39,49 @@ def prepare_workdir(workdir: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(workdir: Path) -> Iterator[None]:
-    """Holds the folder; the kernel lets go of it even when the process is killed.
+def lock(
+    workdir: epath.PathLike, shared: bool | None = None, timing: Timing | None = None
+) -> Iterator[Callable[[], None]]:
+    """Holds the folder; gives a function that raises if it is held no longer.
+
+    A local folder is locked by the kernel, which lets go of it even when the process is
+    killed. One that other machines see has an owner file (owner.py), which a run that
+    was killed leaves: the next one waits a minute.
+
+    Args:
+        workdir: the folder.
+        shared: whether other machines see it; None to find out.
+        timing: of the owner file.
 
     Raises:
         WorkdirError: another run holds it.
     """
-    path = workdir / ".lock"
-    with open(path, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise WorkdirError(
-                f"workdir is in use by another run: {workdir} (process {holder}). Wait "
-                "for it to end, or choose another with --workdir."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+    folder = epath.Path(workdir)
+    if shared is None:
+        shared = not is_local(folder) or is_shared(Path(folder))
+    with contextlib.ExitStack() as held:
+        if not shared and _flock(held, folder):
+            yield lambda: None
+            return
+        owner = Owner(folder, timing or Timing())
+        owner.claim()
+        held.callback(owner.release)
+        yield owner.check
+
+
+def _flock(held: contextlib.ExitStack, folder: epath.Path) -> bool:
+    """Locks a file until `held` ends; False if the file system has no locks."""
+    file = held.enter_context(open(folder / ".lock", "a+"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        raise in_use(folder, f"process {file.read().strip() or 'unknown'}") from error
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return False
+        raise
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return True

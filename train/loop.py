@@ -39,8 +39,8 @@ class Hooks(Protocol[State]):
         """Reports; returns the state with its metrics emptied."""
         ...
 
-    def evaluate(self, step: int, state: State) -> None:
-        """Evaluates, unless this step's evaluation is already on record."""
+    def evaluate(self, step: int, state: State) -> bool:
+        """Evaluates, unless that is on record; whether the state shall be saved."""
         ...
 
     def save(self, step: int, state: State) -> None:
@@ -88,7 +88,8 @@ class Loop(Generic[State]):
         train_step: `train_step(state, batch) -> state`.
         hooks: what to do then.
         clock: measures the training.
-        stop: true once the run shall end early.
+        stop: true once the run shall end early; `stop.after(step)`, asked once after
+            each step, tells whether it ends there.
     """
 
     cadence: Cadence
@@ -108,16 +109,20 @@ class Loop(Generic[State]):
             self.hooks.evaluate(start, state)
         with self.clock.running():
             for step in range(start + 1, cadence.total + 1):
-                state = self.train_step(state, next(batches))
+                batch = next(batches)
+                # A step that fetches or sends data itself would wait for it each time.
+                with jax.transfer_guard("disallow"):
+                    state = self.train_step(state, batch)
                 if due(cadence.log, step):
                     state = self.hooks.log(step, state)
+                improved = False
                 if due(cadence.evaluate, step) and not self.stop:
                     jax.block_until_ready(state)
                     with self.clock.paused():
-                        self.hooks.evaluate(step, state)
+                        improved = self.hooks.evaluate(step, state)
                 # Read once: a signal after this line stops after the next step.
-                stopping = bool(self.stop)
-                if due(cadence.save, step) or stopping:
+                stopping = self.stop.after(step)
+                if due(cadence.save, step) or stopping or improved:
                     self.hooks.save(step, state)
                 if stopping:
                     break

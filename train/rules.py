@@ -25,6 +25,7 @@ RULES: MappingProxyType[str, Rule] = MappingProxyType(
         "epochs": _at_least_1,
         "batch_size": _at_least_1,
         "eval_batch_size": _at_least_1,
+        "heartbeat_seconds": _at_least_1,
         "profile": _not_negative,
         "seed": (lambda v: 0 <= v < 2**31, "in [0, 2^31)"),
         "data.std": (
@@ -63,9 +64,11 @@ RULES: MappingProxyType[str, Rule] = MappingProxyType(
         "optim.weight_decay": _finite,
         "optim.clip_norm": _positive,
         "optim.accumulate": _at_least_1,
+        "optim.skip_bad_steps": _not_negative,
         "optim.ema": _share,
         "optim.label_smoothing": _share,
         "checkpoint.every_steps": _at_least_1,
+        "checkpoint.every_minutes": _finite,
         "checkpoint.keep": _at_least_1,
         "log.every_steps": _at_least_1,
     }

@@ -15,7 +15,8 @@ class Scalars:
         workdir: the run's folder; the file is scalars.jsonl in it.
         resumed_step: records of later steps are dropped, they will come again.
         tensorboard: also write TensorBoard files.
-        writes: whether anything is written; one of the processes of a run does.
+        writes: whether anything is written; one of the processes of a run does, and
+            reads first.
     """
 
     def __init__(

@@ -1,7 +1,9 @@
 """The mesh and every sharding: images over the axis `data`, the rest everywhere."""
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -36,6 +38,17 @@ def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
     }
 
 
+def put_shares(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """This process's images as pmap takes them: (devices here, images of one, …)."""
+    here = make_mesh(mesh.local_devices)
+    return {
+        name: jax.device_put(
+            array.reshape(here.size, -1, *array.shape[1:]), split(here)
+        )
+        for name, array in batch.items()
+    }
+
+
 def put_state(mesh: Mesh, state: Any) -> Any:
     """A tree of arrays, whole on every device."""
     return jax.device_put(state, replicated(mesh))
@@ -43,12 +56,36 @@ def put_state(mesh: Mesh, state: Any) -> Any:
 
 def jit_init(mesh: Mesh, init: Callable[[], Any]) -> Callable[[], Any]:
     """`init() -> state`, whole on every device from the start."""
-    return _in_mesh(mesh, jax.jit(init, out_shardings=replicated(mesh)))
+    return InMesh(mesh, jax.jit(init, out_shardings=replicated(mesh)))
 
 
 def jit_train_step(mesh: Mesh, step: Callable[[Any, Any], Any]):
     """`step(state, batch) -> state`; the old state's memory becomes the new one's."""
     return _jit_step(mesh, step, donate_argnums=0)
+
+
+def pmap_train_step(mesh: Mesh, step: Callable[..., Any]):
+    """The same under pmap, for batches of `put_shares`; the state is as under jit."""
+    mapped = jax.pmap(
+        functools.partial(step, axis=AXIS),
+        AXIS,
+        in_axes=(None, 0),
+        out_axes=None,
+        devices=list(mesh.local_devices) if jax.process_count() == 1 else None,
+        donate_argnums=0,
+    )
+
+    def call(state, batch):
+        return jax.tree.map(functools.partial(_on_all, mesh), mapped(state, batch))
+
+    return call
+
+
+def _on_all(mesh: Mesh, array: jax.Array) -> jax.Array:
+    """What is whole on the devices here is so on all others, too."""
+    return jax.make_array_from_single_device_arrays(
+        array.shape, replicated(mesh), [s.data for s in array.addressable_shards]
+    )
 
 
 def jit_eval_step(mesh: Mesh, step: Callable[[Any, Any], Any]):
@@ -64,14 +101,46 @@ def _jit_step(mesh: Mesh, step: Callable[[Any, Any], Any], **options: Any):
         out_shardings=replicated(mesh),
         **options,
     )
-    return _in_mesh(mesh, jitted)
+    return InMesh(mesh, jitted)
 
 
-def _in_mesh(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Calls it under the mesh, which hand-written kernels ask for while tracing."""
+class InMesh:
+    """A jitted function, under the mesh that hand-written kernels ask for in tracing.
 
-    def call(*args):
-        with jax.set_mesh(mesh):
-            return function(*args)
+    Args:
+        mesh: of the function's shardings.
+        jitted: what `jax.jit` returned.
+    """
 
-    return call
+    def __init__(self, mesh: Mesh, jitted: Any):
+        self.mesh, self.jitted = mesh, jitted
+
+    def __call__(self, *args: Any) -> Any:
+        """Runs it."""
+        with jax.set_mesh(self.mesh):
+            return self.jitted(*args)
+
+    def trace(self, *args: Any) -> Any:
+        """Its program for arguments of these shapes, see `jax.stages.Traced`."""
+        with jax.set_mesh(self.mesh):
+            return self.jitted.trace(*args)
+
+
+class Parallel(NamedTuple):
+    """How devices share a training step.
+
+    Attributes:
+        train_step: `(mesh, step) -> (state, batch) -> state`.
+        put: `(mesh, this process's images) -> the batch` that the step takes.
+    """
+
+    train_step: Callable[[Mesh, Callable[..., Any]], Callable[[Any, Any], Any]]
+    put: Callable[[Mesh, dict[str, np.ndarray]], dict[str, jax.Array]]
+
+
+PARALLEL: MappingProxyType[str, Parallel] = MappingProxyType(
+    {
+        "jit": Parallel(jit_train_step, put_batch),
+        "pmap": Parallel(pmap_train_step, put_shares),
+    }
+)

@@ -17,12 +17,16 @@ class TrainState:
     """The state of a run.
 
     Attributes:
-        step: () int32, updates made so far.
+        step: () int32, batches gone through so far, by an update or skipped.
         params: the network's parameters.
         batch_stats: its running statistics.
         opt_state: the optimiser's.
         ema: averages of params and batch_stats, by these names; {} for none.
         metrics: of the training batches since they were last reported.
+        skipped: () int32, of the steps, those whose update was not made as it was not
+            of finite numbers.
+        bad_step: () int32, 0, or the step that would have been the next had its update
+            been of finite numbers; then the state is that before it and stays.
     """
 
     step: jax.Array
@@ -31,6 +35,8 @@ class TrainState:
     opt_state: Any
     ema: Any
     metrics: Metrics
+    skipped: jax.Array
+    bad_step: jax.Array
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -67,6 +73,8 @@ def init_state(
         # Copies: a step that takes the state's memory must not take an array twice.
         ema=jax.tree.map(jnp.copy, variables) if ema else {},
         metrics=Metrics.empty(),
+        skipped=jnp.zeros((), jnp.int32),
+        bad_step=jnp.zeros((), jnp.int32),
     )
 
 

@@ -1,6 +1,7 @@
 """One update and one evaluation, as pure functions of state and batch."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ from jax import lax
 
 from train.average import moved_average
 from train.gradients import Found, in_parts, make_gradients
+from train.guard import guarded
 from train.metrics import Metrics, cross_entropy, measure
 from train.mix import Mix
 from train.state import TrainState
@@ -38,6 +40,7 @@ def make_train_step(
     shards: int = 1,
     ema: float = 0.0,
     mix: Mix | None = None,
+    skip_bad_steps: int = 0,
 ):
     """Makes `step(state, batch, *, axis=None) -> state`, one update.
 
@@ -51,6 +54,7 @@ def make_train_step(
         shards: devices that share the batch under jit.
         ema: decay of the averages of the state, which has some unless this is 0.
         mix: mixes the prepared images, see `make_mix`.
+        skip_bad_steps: updates that may be left out, see `guarded`.
 
     Returns:
         The step. `batch` holds image (b, h, w, c) and label (b,). Under jit with the
@@ -58,50 +62,67 @@ def make_train_step(
         the mapped axis and one mean over it makes it so.
     """
     gradients_of = make_gradients(model, label_smoothing)
+    examples_of = make_examples(model, prepare, seed, mix)
+    update = partial(_updated, optimizer=optimizer, ema=ema)
 
     def step(state: TrainState, batch: Batch, *, axis: str | None = None) -> TrainState:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        dropout, mixing = jax.random.split(key)
+        split = shards if axis is None else 1
+        examples, dropout = examples_of(state.step, batch, axis=axis, shards=split)
         if axis is not None:
             dropout = jax.random.fold_in(dropout, lax.axis_index(axis))
-        split = {"shards": shards if axis is None else 1}
-        images, targets = prepare(batch["image"]), batch["label"]
-        if mix is not None:
-            shares = _one_hot(model, targets, images.dtype)
-            images, targets = mix(mixing, images, shares, axis=axis, **split)
-        examples = {"image": images, "label": batch["label"], "target": targets}
-        found = in_parts(gradients_of, accumulate, **split)(
+        found = in_parts(gradients_of, accumulate, split)(
             state.variables, examples, dropout
         )
         if axis is not None:
             found = _mean_over(axis, found)
-        return _updated(state, optimizer, ema, *found)
+        return guarded(state, found, update, skip_bad_steps)
 
     return step
 
 
-def _one_hot(model: Any, labels: jax.Array, dtype: Any) -> jax.Array:
-    return jax.nn.one_hot(labels, model.num_classes, dtype=dtype)
+def make_examples(model: Any, prepare: Callable, seed: int, mix: Mix | None):
+    """Makes `(step, batch, *, axis, shards) -> (examples, dropout key)` of a step.
+
+    The arguments are those of `make_train_step`, the examples those of `make_loss`.
+    """
+
+    def examples_of(step, batch, *, axis: str | None = None, shards: int = 1):
+        key = jax.random.fold_in(jax.random.key(seed), step)
+        dropout, mixing = jax.random.split(key)
+        images, targets = prepare(batch["image"]), batch["label"]
+        if mix is not None:
+            shares = jax.nn.one_hot(targets, model.num_classes, dtype=images.dtype)
+            images, targets = mix(mixing, images, shares, axis=axis, shards=shards)
+        examples = {"image": images, "label": batch["label"], "target": targets}
+        return examples, dropout
+
+    return examples_of
 
 
 def _mean_over(axis: str, found: Found) -> Found:
     """One mean over the devices; it makes integers floats, so they are put back."""
-    mean = lax.pmean(found, axis)
-    return jax.tree.map(lambda a, own: a.astype(own.dtype), mean, found)
+    return _as(found, lax.pmean(found, axis))
 
 
-def _updated(state, optimizer, ema: float, grads, stats, metrics) -> TrainState:
+def _as(like: Any, tree: Any) -> Any:
+    """The tree in the dtypes of another."""
+    return jax.tree.map(lambda a, own: a.astype(own.dtype), tree, like)
+
+
+def _updated(state: Any, found: Found, *, optimizer, ema: float) -> TrainState:
+    grads, stats, metrics = found
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     new = state.replace(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         batch_stats=stats,
         opt_state=opt_state,
-        metrics=state.metrics.merge(metrics),
+        metrics=_as(state.metrics, state.metrics.merge(metrics)),
     )
     if not ema:
         return new
-    return new.replace(ema=moved_average(state.ema, new.variables, new.step, ema))
+    updates_made = new.step - new.skipped
+    return new.replace(ema=moved_average(state.ema, new.variables, updates_made, ema))
 
 
 def make_eval_step(model: nn.Module, prepare: Callable[[jax.Array], jax.Array]):

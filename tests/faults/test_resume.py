@@ -32,9 +32,10 @@ def saving(workdir, step):
 # What has just happened when the process is killed, and the step that is safe.
 MOMENTS = [
     (lambda workdir: (workdir / "config.json").exists(), 0),
-    (lambda workdir: logged(workdir, 4), 3),
+    # The save of step 3 may still be on its way, as that of 9 below.
+    (lambda workdir: logged(workdir, 4), 0),
     (lambda workdir: saving(workdir, 6), 3),
-    (lambda workdir: logged(workdir, 10), 9),
+    (lambda workdir: logged(workdir, 10), 6),
     (lambda workdir: STEPS in saved_steps(workdir), STEPS),
 ]
 
@@ -108,7 +109,7 @@ def test_the_disk_is_full(tmp_path, size):
     assert "File too large" in said
     # Threads of the libraries may say more; the program does not break down.
     assert "train/cli.py" not in failed.err
-    assert saved_steps(tmp_path)[-1] < STEPS
+    assert max(saved_steps(tmp_path), default=0) < STEPS
 
     fit(tmp_path)
     assert_same_run(tmp_path, uninterrupted())

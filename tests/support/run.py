@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from safetensors.numpy import load_file
 
@@ -107,15 +108,20 @@ def result(workdir: Path) -> dict[str, Any]:
 
 
 def saved_steps(workdir: Path) -> list[int]:
-    names = (path.name for path in (workdir / "checkpoints").glob("*"))
+    found = (workdir / "checkpoints").glob("*/manifest.json")
+    names = (path.parent.name for path in found)
     return sorted(int(name) for name in names if name.isdigit())
 
 
 def arrays(workdir: Path) -> dict[str, tuple[str, bytes]]:
     """Dtype and bytes of all that the last checkpoint and the weights hold."""
     last = saved_steps(workdir)[-1]
-    with ocp.StandardCheckpointer() as reader:
-        state = reader.restore(workdir.absolute() / f"checkpoints/{last}/state")
+    folder = workdir.absolute() / f"checkpoints/{last}/state"
+    with ocp.PyTreeCheckpointer() as reader:
+        # As numpy's arrays: the devices that they lay on need not be here.
+        saved = reader.metadata(folder).item_metadata.tree
+        plain = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), saved)
+        state = reader.restore(folder, restore_args=plain)
     leaves = jax.tree_util.tree_flatten_with_path(jax.device_get(state))[0]
     found = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
     found |= load_file(workdir / "model.safetensors")

@@ -27,6 +27,7 @@ VALUES = {
     "epochs": ([0, -1], [1]),
     "batch_size": ([0, -1], [1]),
     "eval_batch_size": ([0, -1], [1]),
+    "heartbeat_seconds": ([0, -1], [1]),
     "profile": ([-1], [0, 20]),
     "seed": ([-1, 2**31], [0, 2**31 - 1]),
     "data.std": ([(), (0.0,), (-1.0,), (0.5, NAN), (INF,)], [(0.5,), (1, 2, 3)]),
@@ -53,9 +54,11 @@ VALUES = {
     "optim.weight_decay": ([-1e-4, NAN, INF], [0.0, 1e-4]),
     "optim.clip_norm": ([0.0, -1.0, NAN, INF], [None, 1.0]),
     "optim.accumulate": ([0, -2], [1, 4]),
+    "optim.skip_bad_steps": ([-1], [0, 5]),
     "optim.ema": ([-0.1, 1.0, NAN], [0.0, 0.9999]),
     "optim.label_smoothing": ([-0.1, 1.0, NAN], [0.0, 0.1]),
     "checkpoint.every_steps": ([0, -1], [1]),
+    "checkpoint.every_minutes": ([-1.0, NAN, INF], [0.0, 0.5]),
     "checkpoint.keep": ([0, -1], [1]),
     "log.every_steps": ([0, -1], [1]),
 }
@@ -140,6 +143,15 @@ def test_parts_hold_whole_statistics(parts, devices):
     twice = changed("optim.accumulate", 2 * parts, config)
     with pytest.raises(ValueError, match=r"whole statistics: .* 32 images a statistic"):
         check_shares(twice, devices)
+
+
+def test_pmap_needs_statistics_that_lie_on_a_device():
+    pmap = changed("parallel", "pmap")
+    check_shares(changed("model.batch_norm", 32, pmap), devices=8)
+    with pytest.raises(ValueError, match=r"pmap needs .*32 images a device.*'global'"):
+        check_shares(pmap, devices=8)
+    with pytest.raises(ValueError, match=r"pmap needs .*32 images a device.*got 64"):
+        check_shares(changed("model.batch_norm", 64, pmap), devices=8)
 
 
 def test_parts_cannot_have_statistics_of_the_whole():

@@ -1,66 +1,71 @@
 """What is restored is what was saved, or an error says why not."""
 
+import contextlib
+import functools
+import json
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.nets import Net, batch, new_state, new_step
-from support.run import files_no_larger_than
+from support.saved import assert_same_bits, at, like, names, odd_state, save
 
-from train import sharding
-from train.checkpoint import CheckpointError, Checkpoints
-
-
-def at(state, step):
-    return state.replace(step=jnp.asarray(step, jnp.int32))
+from train import manifest, sharding
+from train.checkpoint import Checkpoints
+from train.store import CheckpointError
 
 
 @pytest.fixture(scope="module")
 def state():
-    """After one update, so that momentum and statistics are not zeros."""
-    after = jax.jit(new_step(Net()))(new_state(Net()), batch(0))
-    # Numbers that a careless way through text or another dtype would change.
-    odd = jnp.array([jnp.nan, -0.0, 1e-42, jnp.inf, 1 / 3], jnp.float32)
-    params = after.params | {"odd": odd, "half": odd.astype(jnp.bfloat16)}
-    return after.replace(params=params)
-
-
-def like(state, **changes):
-    """What to restore to: shapes, dtypes and a sharding over all devices."""
-    whole = sharding.replicated(sharding.make_mesh())
-    shapes = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), state
-    )
-    return shapes.replace(params=shapes.params | changes)
-
-
-def assert_same_bits(got, want):
-    assert jax.tree.structure(got) == jax.tree.structure(want)
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        assert (a.dtype, a.shape) == (b.dtype, b.shape)
-        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    return odd_state()
 
 
 def test_a_round_trip_keeps_every_bit(tmp_path, state):
-    Checkpoints(tmp_path, keep=2).save(at(state, 7), {"train_seconds": 1.25})
+    save(tmp_path, 2, state, 7, notes={"train_seconds": 1.25})
     got, notes = Checkpoints(tmp_path).restore(like(state))
     assert_same_bits(got, at(state, 7))
     assert notes == {"train_seconds": 1.25}
 
 
 def test_restored_arrays_lie_where_they_are_asked_for(tmp_path, state):
-    Checkpoints(tmp_path, keep=1).save(state, {})
+    save(tmp_path, 1, state, 1)
     wanted = like(state)
     got, _ = Checkpoints(tmp_path).restore(wanted)
     jax.tree.map(lambda a, b: a.sharding == b.sharding or pytest.fail(), got, wanted)
 
 
 def test_the_last_two_are_kept(tmp_path, state):
-    checkpoints = Checkpoints(tmp_path, keep=2)
-    for step in (3, 6, 9):
-        checkpoints.save(at(state, step), {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["6", "9"]
-    assert checkpoints.latest() == 9
+    save(tmp_path, 2, state, 3, 6, 9)
+    assert names(tmp_path) == ["6", "9"]
+    assert Checkpoints(tmp_path).latest() == 9
+
+
+@pytest.mark.parametrize(
+    "scores, best",
+    [
+        ({3: 0.9, 6: 0.5, 9: 0.8}, "3"),
+        ({3: 0.5, 6: 0.9, 9: 0.9}, "6"),  # the first of equals
+        ({1: 0.99, 6: 0.5}, "6"),  # of those that were saved
+    ],
+)
+def test_the_best_is_kept_beside_the_last(tmp_path, state, scores, best):
+    with contextlib.closing(Checkpoints(tmp_path, 1)) as checkpoints:
+        for step in (3, 6, 9, 12):
+            known = {s: score for s, score in scores.items() if s <= step}
+            checkpoints.save(at(state, step), {}, known)
+    assert names(tmp_path) == sorted(["12", best])
+    reader = Checkpoints(tmp_path)
+    assert reader.best(scores) == int(best)
+    assert int(reader.restore(like(state), int(best))[0].step) == int(best)
+    assert reader.best({}) is None
+    assert reader.latest() == 12
+
+
+def test_a_step_that_is_not_there_is_an_error(tmp_path, state):
+    save(tmp_path, 1, state, 3)
+    with pytest.raises(CheckpointError, match=r"step 2: .*2/manifest.json cannot be"):
+        Checkpoints(tmp_path).restore(like(state), 2)
 
 
 def test_nothing_saved_is_an_error(tmp_path, state):
@@ -71,25 +76,114 @@ def test_nothing_saved_is_an_error(tmp_path, state):
 def test_a_reader_makes_no_folder_and_deletes_nothing(tmp_path, state):
     assert Checkpoints(tmp_path / "none").latest() is None
     assert not (tmp_path / "none").exists()
-    Checkpoints(tmp_path, keep=2).save(at(state, 3), {})
-    Checkpoints(tmp_path, keep=2).save(at(state, 6), {})
-    unfinished = tmp_path / "9.orbax-checkpoint-tmp"
-    unfinished.mkdir()
+    save(tmp_path, 2, state, 3, 6)
+    unfinished = ["9.orbax-checkpoint-tmp", "1.deleted"]
+    for name in unfinished:
+        (tmp_path / name).mkdir()
     assert Checkpoints(tmp_path).latest() == 6
-    assert {path.name for path in tmp_path.iterdir()} == {"3", "6", unfinished.name}
+    assert names(tmp_path) == sorted(["3", "6", *unfinished])
 
 
-def test_a_save_that_was_cut_off_is_cleared_away(tmp_path, state):
-    Checkpoints(tmp_path, keep=2).save(at(state, 3), {})
-    (tmp_path / "6.orbax-checkpoint-tmp").mkdir()
+def test_what_was_cut_off_is_cleared_away(tmp_path, state):
+    save(tmp_path, 2, state, 3)
+    for name in ("6.orbax-checkpoint-tmp", "6.orbax-checkpoint-tmp-1234", "1.deleted"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "5.manifest.json.tmp").write_text("{")
+    (tmp_path / "notes.txt").write_text("a person's")
     checkpoints = Checkpoints(tmp_path, keep=2)
     assert checkpoints.latest() == 3
-    checkpoints.save(at(state, 6), {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "6"]
+    assert names(tmp_path) == ["3", "notes.txt"]
+    save(tmp_path, 2, state, 6)
+    assert names(tmp_path) == ["3", "6", "notes.txt"]
+
+
+@pytest.mark.parametrize("next_step", [6, 5])
+def test_a_save_without_its_manifest_does_not_count(tmp_path, state, next_step):
+    """Cut off after Orbax's commit; the next save may be of the same step or not."""
+    save(tmp_path, 2, state, 3, 6)
+    (tmp_path / "6" / "manifest.json").unlink()
+    reader = Checkpoints(tmp_path)
+    assert reader.latest() == 3
+    assert int(reader.restore(like(state))[0].step) == 3
+    save(tmp_path, 2, state, next_step)
+    assert names(tmp_path) == ["3", str(next_step)]
+    assert Checkpoints(tmp_path).latest() == next_step
+
+
+def test_a_first_save_without_its_manifest_is_a_run_without_saves(tmp_path, state):
+    save(tmp_path, 1, state, 3)
+    (tmp_path / "3" / "manifest.json").unlink()
+    assert Checkpoints(tmp_path, 1).latest() is None
+    save(tmp_path, 1, state, 3)
+    assert Checkpoints(tmp_path, 1).latest() == 3
+
+
+def test_an_older_step_goes_only_when_the_new_one_can_be_trusted(
+    tmp_path, state, monkeypatch
+):
+    seen = []
+
+    def write(folder):
+        seen.append(names(tmp_path))
+        written(folder)
+
+    written = manifest.write
+    monkeypatch.setattr(manifest, "write", write)
+    save(tmp_path, 1, state, 3, 6)
+    assert seen == [["3"], ["3", "6"]]
+    assert names(tmp_path) == ["6"]
+
+
+def test_training_goes_on_while_a_save_does(tmp_path, state, monkeypatch):
+    """And the next save waits for it."""
+    may_go_on = threading.Event()
+    written = manifest.write
+
+    def write(folder):
+        assert may_go_on.wait(60)
+        written(folder)
+
+    monkeypatch.setattr(manifest, "write", write)
+    with contextlib.closing(Checkpoints(tmp_path, 2)) as checkpoints:
+        checkpoints.save(at(state, 3), {})
+        assert checkpoints.latest() is None
+        may_go_on.set()
+        checkpoints.save(at(state, 6), {})
+        assert 3 in checkpoints.steps.saved()
+        checkpoints.finish()
+        checkpoints.finish()
+        assert checkpoints.latest() == 6
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_memory_that_is_given_away_while_it_is_saved(tmp_path, state, number):
+    """Steps that donate their state run from the moment that `save` returns."""
+    mesh = sharding.make_mesh(jax.devices()[:number])
+    noise = np.random.default_rng(0).normal(size=2_000_000).astype(np.float32)
+    state = state.replace(params=state.params | {"noise": noise})
+    state = sharding.put_state(mesh, jax.tree.map(jnp.array, state))
+    step = functools.partial(jax.jit, donate_argnums=0)(
+        lambda s: s.replace(
+            step=s.step + 1, params=jax.tree.map(lambda leaf: leaf * 2 + 1, s.params)
+        )
+    )
+    wanted, steps_meanwhile = {}, 0
+    with contextlib.closing(Checkpoints(tmp_path, 3)) as checkpoints:
+        for _ in range(3):
+            state = step(state)
+            wanted[int(state.step)] = jax.tree.map(np.array, state)
+            checkpoints.save(state, {})
+            while not checkpoints.pending[1].done():
+                state = jax.block_until_ready(step(state))
+                steps_meanwhile += 1
+    assert steps_meanwhile > 3
+    assert set(wanted) == set(checkpoints.steps.saved())
+    for number, want in wanted.items():
+        assert_same_bits(Checkpoints(tmp_path).restore(like(state), number)[0], want)
 
 
 def test_another_network_is_an_error_that_lists_the_arrays(tmp_path, state):
-    Checkpoints(tmp_path, keep=1).save(state, {})
+    save(tmp_path, 1, state, 1)
     shape = jax.ShapeDtypeStruct((7,), jnp.float32)
     wanted = like(state, odd=shape, extra=shape)
     del wanted.params["half"]
@@ -103,7 +197,7 @@ def test_another_network_is_an_error_that_lists_the_arrays(tmp_path, state):
 
 
 def test_a_long_list_is_cut(tmp_path, state):
-    Checkpoints(tmp_path, keep=1).save(state, {})
+    save(tmp_path, 1, state, 1)
     shape = jax.ShapeDtypeStruct((1,), jnp.float32)
     wanted = like(state, **{f"more{i:02}": shape for i in range(12)})
     with pytest.raises(CheckpointError, match="and 4 more"):
@@ -112,26 +206,14 @@ def test_a_long_list_is_cut(tmp_path, state):
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.int32])
 def test_another_dtype_is_an_error_and_never_cast(tmp_path, state, dtype):
-    Checkpoints(tmp_path, keep=1).save(state, {})
+    save(tmp_path, 1, state, 1)
     wanted = like(state, odd=jax.ShapeDtypeStruct((5,), dtype))
     with pytest.raises(CheckpointError, match=r"params\.odd: saved float32"):
         Checkpoints(tmp_path).restore(wanted)
 
 
-# A thread of Orbax still wants to speak to the event loop that the failure closed.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_failed_save_is_an_error_and_the_earlier_is_intact(tmp_path, state):
-    noise = np.random.default_rng(0).normal(size=100_000).astype(np.float32)
-    large = state.replace(params=state.params | {"noise": jnp.asarray(noise)})
-    checkpoints = Checkpoints(tmp_path, keep=1)
-    checkpoints.save(at(large, 3), {"train_seconds": 3.0})
-    with files_no_larger_than(100_000):
-        with pytest.raises(CheckpointError, match=r"step 6 could not be saved.*intact"):
-            checkpoints.save(at(large, 6), {})
-
-    again = Checkpoints(tmp_path, keep=1)
-    got, notes = again.restore(like(large))
-    assert_same_bits(got, at(large, 3))
-    assert notes == {"train_seconds": 3.0}
-    again.save(at(large, 6), {})
-    assert [path.name for path in tmp_path.iterdir()] == ["6"]
+def test_the_manifest_lists_what_is_there(tmp_path, state):
+    save(tmp_path, 1, state, 1)
+    listed = json.loads((tmp_path / "1" / "manifest.json").read_text())["files"]
+    there = {p.relative_to(tmp_path / "1") for p in tmp_path.rglob("*") if p.is_file()}
+    assert {str(path) for path in there} == {*listed, "manifest.json"}

@@ -37,8 +37,16 @@ class Notes:
         return [step for what, step in self.seen if what == name]
 
 
-def run(notes, start=0, cadence=EVERYTHING, stop=(), clock=None):
+class StopAfter(list):
+    """False until something is in it."""
+
+    def after(self, step):
+        return bool(self)
+
+
+def run(notes, start=0, cadence=EVERYTHING, stop=None, clock=None):
     """A run whose state is the number of steps; its batches are theirs too."""
+    stop = StopAfter() if stop is None else stop
 
     def train_step(state, batch):
         assert batch == state
@@ -81,10 +89,6 @@ def test_a_run_that_has_not_begun_evaluates_nothing():
     notes = Notes()
     run(notes, cadence=Cadence(total=2, log=5, evaluate=5, save=5))
     assert notes.seen[0] == ("step", 1)
-
-
-class StopAfter(list):
-    """False until something is in it."""
 
 
 def stopped_at(step, during, cadence=EVERYTHING, start=0):

@@ -1,0 +1,53 @@
+"""The search for the largest batch, on memories that are a formula."""
+
+import pytest
+
+from train.largest import USABLE, Tried, largest
+
+MEMORY = 1000
+
+
+def search(needed, first, step=1, memory=MEMORY, most=10**6):
+    """The batch found and those compiled for it."""
+    tried = []
+
+    def attempt(batch):
+        tried.append(batch)
+        return Tried(batch, needed(batch), needed(batch) <= memory)
+
+    start = Tried(first, needed(first), needed(first) <= memory)
+    return largest(attempt, start, memory, step, most), tried
+
+
+def test_two_compiles_a_line_and_one_to_confirm():
+    usable = int(MEMORY * USABLE)
+    assert search(lambda batch: 75 + 9 * batch, 16) == ((usable - 75) // 9, [8, 100])
+
+
+def test_from_a_batch_that_does_not_fit():
+    found, tried = search(lambda batch: 75 + 9 * batch, 400)
+    assert (found, tried) == (100, [200, 100])
+
+
+@pytest.mark.parametrize("step", [2, 8, 32])
+def test_the_batch_is_a_multiple_of_the_step(step):
+    found, tried = search(lambda batch: 75 + 9 * batch, 4 * step, step)
+    assert found == 100 // step * step
+    assert all(batch % step == 0 for batch in tried)
+
+
+def test_memory_that_grows_faster_than_a_line():
+    found, tried = search(lambda batch: 50 + batch**2 // 10, 16)
+    assert found is not None
+    assert 50 + found**2 // 10 <= MEMORY
+    assert found >= 50  # of 97
+    assert len(tried) <= 5
+
+
+def test_nothing_fits():
+    assert search(lambda batch: 2000 + batch, 8) == (None, [4])
+    assert search(lambda batch: 2000 + batch, 8, step=8) == (None, [])
+
+
+def test_no_batch_is_larger_than_an_epoch():
+    assert search(lambda batch: 500, 8, step=4, most=61) == (60, [4, 60])

@@ -1,0 +1,86 @@
+"""Several processes of one run: how they meet, agree, and end together."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from train.config import Config
+from train.last_words import last_words
+
+# Bytes of an error that are told to the other processes.
+TOLD = 4096
+
+
+class FirstProcessError(RuntimeError):
+    """What the first process does for all of them failed there."""
+
+
+@contextlib.contextmanager
+def joined(config: Config) -> Iterator[None]:
+    """Among the other processes of the run; entered before the first use of a device.
+
+    Cloud TPU, Slurm, Open MPI and Kubernetes tell jax who they are.
+
+    Raises:
+        ValueError: nothing tells who they are.
+        RuntimeError: they do not come.
+    """
+    if not config.distributed:
+        yield
+        return
+    _meet(config)
+    number, count = jax.process_index(), jax.process_count()
+    lost = (
+        f"error: process {number} of {count} was ended from within: above all when "
+        "another process of the run is lost. The same command, on all machines, goes "
+        "on from the last checkpoint."
+    )
+    with last_words(lost):
+        yield
+        jax.distributed.shutdown()
+
+
+def _meet(config: Config) -> None:
+    try:
+        jax.distributed.initialize(
+            heartbeat_timeout_seconds=config.heartbeat_seconds,
+            shutdown_timeout_seconds=config.heartbeat_seconds,
+        )
+    except ValueError as error:
+        raise ValueError(
+            "distributed needs an engine that tells each process who the others are "
+            f"(Cloud TPU, Slurm, Open MPI, Kubernetes): {error}. On one machine leave "
+            "--distributed out: one process drives all of its devices."
+        ) from error
+
+
+def on_first(action: Callable[[], object]) -> None:
+    """Runs an action on the first process while the others wait; its error is theirs.
+
+    Raises:
+        FirstProcessError: on the others, if the action failed.
+    """
+    if jax.process_count() == 1:
+        action()
+        return
+    failure = None
+    if jax.process_index() == 0:
+        try:
+            action()
+        except Exception as error:
+            failure = error
+    told = _tell(str(failure) or type(failure).__name__ if failure else "")
+    if failure is not None:
+        raise failure
+    if told:
+        raise FirstProcessError(f"the first process of the run failed: {told}")
+
+
+def _tell(text: str) -> str:
+    """The first process's text, on all."""
+    raw = text.encode()[:TOLD].ljust(TOLD, b"\0")
+    sent = multihost_utils.broadcast_one_to_all(np.frombuffer(raw, np.uint8))
+    return np.asarray(sent).tobytes().rstrip(b"\0").decode(errors="replace")

@@ -1,0 +1,65 @@
+"""An update of numbers that are not finite is not made."""
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from train.state import TrainState
+
+
+def guarded(
+    state: TrainState,
+    found: Any,
+    update: Callable[[TrainState, Any], TrainState],
+    skip_bad_steps: int,
+) -> TrainState:
+    """The state after an update, if all that the update is made from is finite.
+
+    One that is not leaves every array of the state as it was and
+
+    * the first `skip_bad_steps` of a run: counts as a step, so that the next batch is
+      another one, and in `skipped`;
+    * the next: is written to `bad_step`, after which nothing changes any more.
+
+    Nothing here waits for the devices: whoever looks at the state, steps later, finds
+    the one before the bad update. (Finite gradients can still make a parameter that is
+    not, by a rate beyond all measure: whoever saves a state asks `finite` of it.)
+
+    Args:
+        state: before the update.
+        found: gradients, running statistics and metrics of the whole batch: under pmap
+            after the mean over the devices, so that all of them decide alike.
+        update: `(state, found) -> state`.
+        skip_bad_steps: K.
+    """
+    sound = (state.bad_step == 0) & finite(found)
+    leave_out = functools.partial(_left_out, skip_bad_steps)
+    # Not a jnp.where of the old state and the new: on the CPU it doubled the update's
+    # traffic, needed the memory of another set of parameters and compiled for a minute.
+    return lax.cond(sound, update, leave_out, state, found)
+
+
+def _left_out(skip_bad_steps: int, state: TrainState, found: Any) -> TrainState:
+    del found
+    going = state.bad_step == 0
+    skipping = going & (state.skipped < skip_bad_steps)
+    return state.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        step=state.step + skipping.astype(jnp.int32),
+        skipped=state.skipped + skipping.astype(jnp.int32),
+        bad_step=jnp.where(going & ~skipping, state.step + 1, state.bad_step),
+    )
+
+
+def finite(tree: Any) -> jax.Array:
+    """() bool: whether no floating number of a tree is NaN or infinite."""
+    leaves = [
+        jnp.isfinite(leaf).all()
+        for leaf in jax.tree.leaves(tree)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact)
+    ]
+    return functools.reduce(operator.and_, leaves, jnp.array(True))

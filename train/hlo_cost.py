@@ -1,0 +1,125 @@
+"""What a compiled program moves, from its text: through the memory, between chips."""
+
+import re
+from collections.abc import Callable, Iterator
+from types import MappingProxyType
+from typing import NamedTuple
+
+from train.hlo_text import Computation, Instruction, Program, memory_sizes, sizes, trips
+
+# They move nothing themselves.
+FREE = frozenset(
+    ("parameter", "constant", "bitcast", "tuple", "get-tuple-element", "while",
+     "conditional", "call", "after-all", "partition-id", "replica-id")
+)  # fmt: skip
+# Custom calls that rename arrays.
+RENAMES = re.compile(r'custom_call_target="(ConcatBitcast|AllocateBuffer|AssumeGather)')
+SLICES = frozenset(("slice", "dynamic-slice", "gather"))
+# Opcode -> the attribute that names what it runs.
+RUNS = MappingProxyType({"while": "body", "call": "to_apply"})
+COLLECTIVES = (
+    "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute",
+    "collective-broadcast", "ragged-all-to-all",
+)  # fmt: skip
+
+
+class Collective(NamedTuple):
+    """One kind of exchange between the devices.
+
+    Attributes:
+        calls: a step.
+        bytes: that a device hands in, a step.
+    """
+
+    calls: int
+    bytes: int
+
+
+def traffic(program: Program) -> int:
+    """Bytes that one step reads from a device's memory and writes to it.
+
+    Each instruction reads its operands and writes its result once; what lives on the
+    chip does not count; of an operand that is only sliced, the slice does. Loops count
+    as often as they run. A custom call counts like any other, whatever it reads twice.
+    """
+    return sum(
+        times * _moved(program, computation, instruction)
+        for computation, instruction, times in _walk(program, program.entry, 1, False)
+    )
+
+
+def collectives(program: Program) -> dict[str, Collective]:
+    """The exchanges between devices by kind, those inside other instructions too."""
+    found: dict[str, Collective] = {}
+    for computation, instruction, times in _walk(program, program.entry, 1, True):
+        kind = instruction.opcode.removesuffix("-start")
+        if kind in COLLECTIVES:
+            before = found.get(kind, Collective(0, 0))
+            handed = sum(_operands(computation, instruction, sizes))
+            found[kind] = Collective(
+                before.calls + times, before.bytes + times * handed
+            )
+    return found
+
+
+def _walk(
+    program: Program, name: str | None, times: int, deep: bool
+) -> Iterator[tuple[Computation, Instruction, int]]:
+    """Instructions and how often they run; deep: also those inside fusions."""
+    computation = program.computations.get(name or "", {})
+    for instruction in computation.values():
+        yield computation, instruction, times
+        loop = instruction.opcode == "while"
+        runs = times * trips(program, instruction) if loop else times
+        yield from _walk(program, _called(instruction, deep), runs, deep)
+
+
+def _called(instruction: Instruction, deep: bool) -> str | None:
+    """The computation that an instruction runs; of branches, the first."""
+    if instruction.opcode == "conditional":
+        branches = re.search(r"branch_computations=\{%?([\w.\-]+)", instruction.rest)
+        return branches[1] if branches else instruction.attribute("true_computation")
+    name = RUNS.get(instruction.opcode, "calls" if deep else None)
+    return instruction.attribute(name) if name else None
+
+
+def _moved(program: Program, computation: Computation, instruction: Instruction) -> int:
+    opcode, kind = instruction.opcode, instruction.type
+    if opcode in FREE or opcode.endswith("-done") or RENAMES.search(instruction.rest):
+        return 0
+    if opcode == "copy-start":  # its type: where to, where from, a flag
+        return sum(memory_sizes(kind))
+    if opcode == "slice-start":  # its type: where from, the slice, a flag
+        return sizes(kind)[1]
+    read = list(_operands(computation, instruction, memory_sizes))
+    if opcode == "dynamic-update-slice":  # in place: reads and writes the update
+        return 2 * read[1]
+    written = sum(memory_sizes(kind))
+    if opcode in SLICES:
+        return 2 * written
+    fused = program.computations.get(instruction.attribute("calls") or "", {})
+    return written + sum(
+        min(size, _sliced(fused, number, size)) for number, size in enumerate(read)
+    )
+
+
+def _operands(
+    computation: Computation,
+    instruction: Instruction,
+    sizes_of: Callable[[str], list[int]],
+) -> Iterator[int]:
+    for name in instruction.operands:
+        found = computation.get(name)
+        yield sum(sizes_of(found.type)) if found else 0
+
+
+def _sliced(fused: Computation, number: int, size: int) -> int:
+    """Bytes a fusion reads of an operand: less than all if it only slices it."""
+    parameters = (i for i in fused.values() if i.opcode == "parameter")
+    names = [i.name for i in parameters if i.rest.startswith(f"{number})")]
+    users = [i for i in fused.values() if names and names[0] in i.operands]
+    if not users or any(
+        user.opcode not in SLICES or user.operands[0] != names[0] for user in users
+    ):
+        return size
+    return sum(sum(sizes(user.type)) for user in users)

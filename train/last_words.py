@@ -1,0 +1,36 @@
+"""What is said when a process of several is ended from within its libraries.
+
+When a process of a run is lost, the network libraries of the others end them at once,
+from C++: no Python runs any more that could say why. So another process waits for the
+end, and says it.
+"""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+# Reads until the run is gone. An orderly end sends a byte before.
+_WAITER = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+if not os.read(0, 1):
+    print(sys.argv[1], file=sys.stderr, flush=True)
+"""
+
+
+@contextlib.contextmanager
+def last_words(text: str) -> Iterator[None]:
+    """Says `text` on standard error if this process ends while inside, unasked."""
+    waiter = subprocess.Popen(
+        [sys.executable, "-I", "-c", _WAITER, text], stdin=subprocess.PIPE
+    )
+    assert waiter.stdin is not None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            waiter.stdin.write(b".")
+            waiter.stdin.close()
+        waiter.wait()
