@@ -1,0 +1,105 @@
+"""What is exported gives the network's logits, with jax and nothing of ours."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prm_flax import create_model
+from prm_flax.interop import safetensors
+from train import export as exports
+from train.export import Network, check_program, export
+from train.exported import load
+from train.step import normalize
+
+pytest.importorskip("flatbuffers")  # jax.export's files
+SHAPE = (12, 12, 1)
+FORBIDDEN = ("flax", "prm_flax", "train", "optax", "safetensors", "jaxtyping")
+
+# Runs in an empty folder; the batches are of sizes never exported by name.
+ALONE = f"""
+import json, sys
+sys.path.insert(0, sys.argv[1])
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {FORBIDDEN!r}:
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Blocked())
+import numpy as np
+from load import load
+call, about = load(sys.argv[1])
+images = np.load(sys.argv[2])
+np.save(sys.argv[3], np.concatenate([call(images[:1]), call(images[1:])]))
+assert not set({FORBIDDEN!r}) & set(sys.modules)
+"""
+
+
+def network(**options):
+    options = {"num_classes": 3, "stem": "3x3"} | options
+    model = create_model("prm_resnet14", **options)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))
+    classes = ("a", "b", "c")
+    return Network("prm_resnet14", options, variables, (0.5,), (0.25,), SHAPE, classes)
+
+
+def logits(given, images):
+    model = create_model(given.name, **given.options)
+    return model.apply(given.variables, normalize(images, given.mean, given.std))
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_it_runs_with_jax_alone(fold, tmp_path):
+    given = network()
+    export(given, tmp_path / "out", fold=fold)
+    images = np.random.default_rng(5).integers(0, 256, (6, *SHAPE), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    arguments = [tmp_path / "out", tmp_path / "images.npy", tmp_path / "logits.npy"]
+    command = [sys.executable, "-c", ALONE, *map(str, arguments)]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    want = np.asarray(logits(given, images))
+    got = np.load(tmp_path / "logits.npy")
+    assert np.abs(got - want).max() <= 1e-5 * want.std()
+
+
+def test_the_files(tmp_path):
+    given = network()
+    export(given, tmp_path)
+    export(given, tmp_path, fold=True)  # replaces them
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "model.safetensors",
+        "model.stablehlo",
+        "export.json",
+        "load.py",
+    }
+    about = json.loads((tmp_path / "export.json").read_text())
+    assert about["input"] == {"shape": ["b", *SHAPE], "dtype": "uint8"}
+    assert about["class_names"] == ["a", "b", "c"]
+    assert about["batch_norm_folded"]
+    _, variables = safetensors.load(tmp_path / "model.safetensors")
+    jax.tree.map(np.testing.assert_array_equal, variables, given.variables)
+    program = (tmp_path / "model.stablehlo").read_bytes()
+    assert jax.export.deserialize(bytearray(program)).platforms == exports.PLATFORMS
+    assert load(tmp_path)[1] == about
+
+
+def test_a_program_of_other_logits_is_refused(tmp_path):
+    given = network()
+    export(given, tmp_path)
+    program = (tmp_path / "model.stablehlo").read_bytes()
+    with pytest.raises(RuntimeError, match="must give the network's logits"):
+        check_program(program, lambda images: 1.001 * logits(given, images), SHAPE)
+
+
+def test_half_precision_is_exported_but_not_folded(tmp_path):
+    given = network(dtype=jnp.bfloat16)
+    with pytest.raises(ValueError, match="float32, not bfloat16"):
+        export(given, tmp_path / "none", fold=True)
+    assert not (tmp_path / "none").exists()
+    export(given, tmp_path)
