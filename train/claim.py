@@ -26,6 +26,8 @@ FREE_TO_RESUME = (
     "data.max_image_bytes",
     "data.max_image_pixels",
 )
+# Schedules that do not look at the end: such a run may be given more epochs.
+OPEN_ENDED = ("step",)
 # Fields that a trained network's answers do not depend on either.
 FREE_TO_USE = (*FREE_TO_RESUME, "name", "epochs", "batch_size", "seed", "optim.")
 FREE_TO_USE += ("data.source", "data.crop_padding", "data.flip", "model.remat")
@@ -41,7 +43,9 @@ def claim(workdir: Path, config: Config) -> None:
     Raises:
         WorkdirError: the folder holds a run whose numbers would be others.
     """
-    check_same(workdir, config, FREE_TO_RESUME)
+    more = _recorded(workdir).get("epochs", config.epochs) <= config.epochs
+    longer = ("epochs",) if more and config.optim.schedule in OPEN_ENDED else ()
+    check_same(workdir, config, FREE_TO_RESUME + longer)
     path = workdir / FILE
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(_flat(config), indent=1) + "\n")
@@ -53,13 +57,9 @@ def check_same(workdir: Path, config: Config, free: tuple[str, ...]) -> None:
 
     `free` holds names of fields; with a dot at the end, of all below it.
     """
-    path = workdir / FILE
-    if not path.exists():
+    earlier = _recorded(workdir)
+    if not earlier:
         return
-    try:
-        earlier = json.loads(path.read_text())
-    except ValueError as error:
-        raise WorkdirError(f"{path} is damaged: {error}. Delete {workdir}.") from error
     # A field that came after the run was started had no effect on it: its default.
     earlier = _flat(Config(name="")) | earlier
     given = _flat(config)
@@ -73,6 +73,17 @@ def check_same(workdir: Path, config: Config, free: tuple[str, ...]) -> None:
             f"{workdir} holds a run of another config ({'; '.join(different)}). Give "
             "the config it was trained with, or another --workdir."
         )
+
+
+def _recorded(workdir: Path) -> dict[str, Any]:
+    """The folder's config, path of each field -> its value; {} if it has none."""
+    path = workdir / FILE
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise WorkdirError(f"{path} is damaged: {error}. Delete {workdir}.") from error
 
 
 def _is_free(name: str, free: tuple[str, ...]) -> bool:

@@ -13,10 +13,11 @@ from prm_flax.errors import unknown
 from train.build import ROOT
 from train.checkpoint import CheckpointError
 from train.compiled import keep_compiled_programs
-from train.config import Config, Predict, Preflight
+from train.config import Config, Export, Predict, Preflight
 from train.data.fetch import FetchError
 from train.data.input import DataError
-from train.distributed import FirstProcessError, joined
+from train.distributed import FirstProcessError, LostProcessError, joined
+from train.export import export_run
 from train.fit import fit
 from train.lock import WorkdirError
 from train.predict import evaluate_run, predict
@@ -27,6 +28,7 @@ USAGE = """usage: python -m train COMMAND CONFIG [options]
   fit CONFIG        train, or go on where the run was stopped
   evaluate CONFIG   test metrics of the run's last checkpoint
   predict CONFIG    classes and query points of images
+  export CONFIG     the run's weights, and a program that needs jax alone
   preflight CONFIG --topology v5e:16x16
                     memory and a bound of the time, on chips that need not be here
 
@@ -63,8 +65,29 @@ def _preflight(config: Config) -> int:
     return preflight(config, config.preflight)
 
 
+@dataclasses.dataclass(frozen=True)
+class ExportConfig(Config):
+    """A config and what to write."""
+
+    export: tyro.conf.OmitArgPrefixes[Export] = dataclasses.field(
+        default_factory=Export
+    )
+
+
+def _export(config: Config) -> int:
+    assert isinstance(config, ExportConfig)
+    return export_run(config, config.export)
+
+
 # What ends a run that had begun; OSError, when the disk fills up, above all.
-FAILED = (CheckpointError, DataError, FirstProcessError, FloatingPointError, OSError)
+FAILED = (
+    CheckpointError,
+    DataError,
+    FirstProcessError,
+    FloatingPointError,
+    LostProcessError,
+    OSError,
+)
 
 # Command -> what it runs, and the options it takes.
 COMMANDS: MappingProxyType[str, tuple[Callable[[Config], int], type[Config]]] = (
@@ -73,6 +96,7 @@ COMMANDS: MappingProxyType[str, tuple[Callable[[Config], int], type[Config]]] = 
             "fit": (fit, Config),
             "evaluate": (evaluate_run, Config),
             "predict": (_predict, PredictConfig),
+            "export": (_export, ExportConfig),
             "preflight": (_preflight, PreflightConfig),
         }
     )

@@ -228,3 +228,16 @@ class Preflight:
     """Also compile for 8, 16, … 256 chips."""
     json: str | None = None
     """File for the numbers."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What `export` writes."""
+
+    output: str | None = None
+    """The folder of the files; by default export in the run's folder."""
+    average: Switch = False
+    """The moving average of the weights (optim.ema) instead of the weights."""
+    fold: Switch = False
+    """Put batch norm into the convolutions of the program: fewer operations, the same
+    logits to 1e-5."""

@@ -18,6 +18,10 @@ class FirstProcessError(RuntimeError):
     """What the first process does for all of them failed there."""
 
 
+class LostProcessError(RuntimeError):
+    """What the processes compute together failed, above all as one of them is gone."""
+
+
 @contextlib.contextmanager
 def joined(config: Config) -> Iterator[None]:
     """Among the other processes of the run; entered before the first use of a device.
@@ -26,6 +30,7 @@ def joined(config: Config) -> Iterator[None]:
 
     Raises:
         ValueError: nothing tells who they are.
+        LostProcessError: what they compute together failed inside.
         RuntimeError: they do not come.
     """
     if not config.distributed:
@@ -34,12 +39,15 @@ def joined(config: Config) -> Iterator[None]:
     _meet(config)
     number, count = jax.process_index(), jax.process_count()
     lost = (
-        f"error: process {number} of {count} was ended from within: above all when "
-        "another process of the run is lost. The same command, on all machines, goes "
-        "on from the last checkpoint."
+        f"process {number} of {count} was ended from within: above all when another "
+        "process of the run is lost. The same command, on all machines, goes on from "
+        "the last checkpoint."
     )
-    with last_words(lost):
-        yield
+    with last_words(f"error: {lost}"):
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            raise LostProcessError(f"{lost} {error}") from error
         jax.distributed.shutdown()
 
 

@@ -35,7 +35,7 @@ def explain(finite: Finite, order: list[str]) -> tuple[str, np.ndarray]:
     """What went wrong first, and which images (b,) were all right there."""
     every = np.ones_like(finite.losses)
     if bad := _bad(finite.state):
-        return f"not finite before it: {_listed(bad)}", every
+        return f"not finite before it: {listed(bad)}", every
     loss = "finite" if finite.losses.all() else "not finite"
     if not finite.images.all():
         return f"the loss is {loss}; the prepared images are not finite", finite.images
@@ -46,7 +46,7 @@ def explain(finite: Finite, order: list[str]) -> tuple[str, np.ndarray]:
     if not finite.losses.all():
         return "the loss is not finite, the logits are", finite.losses
     if bad := _bad(finite.statistics):
-        return f"the loss is finite; not finite: {_listed(bad)}", every
+        return f"the loss is finite; not finite: {listed(bad)}", every
     if bad := _bad(finite.gradients):
         last = max((path.rpartition("/")[0] for path in bad), key=_place_in(order))
         what = f"the loss is finite; first bad layer: {last} (gradient)"
@@ -64,7 +64,7 @@ def named(index: np.ndarray, bad: np.ndarray) -> str:
         return ""
     if bad.all():
         return f"; images: all {len(index)}"
-    return f"; images: {_listed([str(i) for i in index[bad]])}"
+    return f"; images: {listed([str(i) for i in index[bad]])}"
 
 
 def _bad(finite: Mapping[str, Any]) -> list[str]:
@@ -85,6 +85,7 @@ def _place_in(order: list[str]) -> Callable[[str], int]:
     return lambda name: places.get(name, -1)
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """The first few names."""
     more = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

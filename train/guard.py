@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from train.findings import listed
+from train.leaves import dotted
 from train.state import TrainState
 
 
@@ -28,7 +30,7 @@ def guarded(
 
     Nothing here waits for the devices: whoever looks at the state, steps later, finds
     the one before the bad update. (Finite gradients can still make a parameter that is
-    not, by a rate beyond all measure: whoever saves a state asks `finite` of it.)
+    not, by a rate beyond all measure: `check_finite` before a state is saved.)
 
     Args:
         state: before the update.
@@ -63,3 +65,19 @@ def finite(tree: Any) -> jax.Array:
         if jnp.issubdtype(leaf.dtype, jnp.inexact)
     ]
     return functools.reduce(operator.and_, leaves, jnp.array(True))
+
+
+_finite = jax.jit(finite)
+
+
+def check_finite(state: TrainState) -> None:
+    """Raises FloatingPointError that names the arrays that are not finite, if any."""
+    if _finite(state):
+        return
+    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
+    bad = [dotted(path) for path, leaf in leaves if not _finite(leaf)]
+    raise FloatingPointError(
+        f"the state after step {int(state.step)} is not finite, so it is not saved: "
+        f"{listed(bad)}. What is saved is intact. Lower optim.peak_lr or lengthen "
+        "optim.warmup_epochs, with a new --workdir."
+    )

@@ -9,12 +9,14 @@ from collections.abc import Callable
 import jax
 
 from train import sharding
+from train.agree import any_process
 from train.build import Experiment, parameter_count
 from train.checkpoint import Checkpoints
 from train.console import say
 from train.distributed import on_first
 from train.evaluate import Stopped, evaluate, weights_of
 from train.feed import Feed
+from train.guard import check_finite
 from train.loop import Clock
 from train.metrics import Metrics, scalars
 from train.scalars import Scalars
@@ -36,6 +38,7 @@ class Run:
         still_ours: raises if another run has taken the folder.
         last_step: of the last report.
         last_time: of the last report, evaluations taken out.
+        last_save: its time, at first that of the start.
     """
 
     experiment: Experiment
@@ -47,6 +50,7 @@ class Run:
     still_ours: Callable[[], None]
     last_step: int
     last_time: float = dataclasses.field(default_factory=time.perf_counter)
+    last_save: float = dataclasses.field(default_factory=time.perf_counter)
 
     def headline(self) -> str:
         """What is about to run, on what."""
@@ -123,10 +127,18 @@ class Run:
             f"  {kind} top-1 {numbers['top1']:5.2f} %  top-5 {numbers['top5']:.2f} %"
         )
 
+    def overdue(self) -> bool:
+        """Whether a process saved its last more than checkpoint.every_minutes ago."""
+        minutes = self.experiment.config.checkpoint.every_minutes
+        since = time.perf_counter() - self.last_save
+        return minutes > 0 and any_process(since > 60 * minutes)
+
     def save(self, step: int, state: TrainState) -> None:
         """Starts to save the state and the seconds it took."""
         self._check_sound(state)
+        check_finite(state)
         on_first(self.still_ours)
+        self.last_save = time.perf_counter()
         notes = {"train_seconds": self.clock.read()}
         self.checkpoints.save(state, notes, self._scores())
 

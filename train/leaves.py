@@ -1,5 +1,6 @@
 """The arrays of a tree by name, dtype and shape."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -26,10 +27,15 @@ def _described(tree: Any) -> dict[str, str]:
     """Path of each array -> its dtype and shape."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {
-        ".".join(_key(entry) for entry in path): f"{np.dtype(leaf.dtype)}{leaf.shape}"
+        dotted(path): f"{np.dtype(leaf.dtype)}{leaf.shape}"
         for path, leaf in leaves
         if hasattr(leaf, "shape")
     }
+
+
+def dotted(path: Sequence[Any]) -> str:
+    """A path of jax.tree_util as text: "params.stem.kernel"."""
+    return ".".join(_key(entry) for entry in path)
 
 
 def _key(entry: Any) -> str:

@@ -43,6 +43,10 @@ class Hooks(Protocol[State]):
         """Evaluates, unless that is on record; whether the state shall be saved."""
         ...
 
+    def overdue(self) -> bool:
+        """Whether the last save is long ago; asked after each report."""
+        ...
+
     def save(self, step: int, state: State) -> None:
         """Saves the state."""
         ...
@@ -113,16 +117,17 @@ class Loop(Generic[State]):
                 # A step that fetches or sends data itself would wait for it each time.
                 with jax.transfer_guard("disallow"):
                     state = self.train_step(state, batch)
+                saving = due(cadence.save, step)
                 if due(cadence.log, step):
                     state = self.hooks.log(step, state)
-                improved = False
+                    saving |= self.hooks.overdue()
                 if due(cadence.evaluate, step) and not self.stop:
                     jax.block_until_ready(state)
                     with self.clock.paused():
-                        improved = self.hooks.evaluate(step, state)
+                        saving |= self.hooks.evaluate(step, state)
                 # Read once: a signal after this line stops after the next step.
                 stopping = self.stop.after(step)
-                if due(cadence.save, step) or stopping or improved:
+                if saving or stopping:
                     self.hooks.save(step, state)
                 if stopping:
                     break

@@ -75,7 +75,9 @@ def undisturbed():
 def test_one_process_speaks_and_writes(undisturbed):
     workdir, (first, second) = undisturbed
     assert "on 4 × cpu" in first.out and "test top-1" in first.out
-    assert second.out == ""
+    # The library that connects them speaks on its own.
+    spoken = [each for each in second.out.splitlines() if "[Gloo]" not in each]
+    assert spoken == []
     assert saved_steps(workdir)[-1] == 20
 
 

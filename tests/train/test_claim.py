@@ -48,7 +48,9 @@ NETWORK = {
 }
 FREE = {
     "checkpoint.every_steps": 7,
+    "checkpoint.every_minutes": 7.0,
     "checkpoint.keep": 9,
+    "checkpoint.best": False,
     "log.every_steps": 7,
     "log.tensorboard": True,
     "workdir": "elsewhere",
@@ -94,6 +96,24 @@ def test_a_field_that_changes_none_is_free(tmp_path, path, value):
     claim(tmp_path, CONFIG)
     claim(tmp_path, changed(path, value))
     check_same(tmp_path, changed(path, value), free=())
+
+
+@pytest.mark.parametrize(
+    "schedule, epochs, allowed",
+    [("step", 101, True), ("step", 99, False), ("cosine", 101, False)],
+)
+def test_more_epochs_where_the_schedule_does_not_look_at_the_end(
+    tmp_path, schedule, epochs, allowed
+):
+    before = dataclasses.replace(CONFIG, optim=Optim(schedule=schedule))
+    claim(tmp_path, before)
+    longer = dataclasses.replace(before, epochs=epochs)
+    if allowed:
+        claim(tmp_path, longer)
+        check_same(tmp_path, longer, free=())
+        return
+    with pytest.raises(WorkdirError, match=rf"\(epochs: was 100, is {epochs}\)"):
+        claim(tmp_path, longer)
 
 
 @pytest.mark.parametrize("path, value", [*TRAINING.items(), *FREE.items()])

@@ -3,20 +3,24 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.run import TINY, run, uninterrupted
 
 from prm_flax import create_model
 from prm_flax.interop import safetensors
-from train import export as exports
-from train.export import Network, check_program, export
+from train.build import build
+from train.cli import load_config, main
+from train.export import export
 from train.exported import load
+from train.network import Network
+from train.program import PLATFORMS, check_program
 from train.step import normalize
 
-pytest.importorskip("flatbuffers")  # jax.export's files
 SHAPE = (12, 12, 1)
 FORBIDDEN = ("flax", "prm_flax", "train", "optax", "safetensors", "jaxtyping")
 
@@ -85,7 +89,7 @@ def test_the_files(tmp_path):
     _, variables = safetensors.load(tmp_path / "model.safetensors")
     jax.tree.map(np.testing.assert_array_equal, variables, given.variables)
     program = (tmp_path / "model.stablehlo").read_bytes()
-    assert jax.export.deserialize(bytearray(program)).platforms == exports.PLATFORMS
+    assert jax.export.deserialize(bytearray(program)).platforms == PLATFORMS
     assert load(tmp_path)[1] == about
 
 
@@ -103,3 +107,34 @@ def test_half_precision_is_exported_but_not_folded(tmp_path):
         export(given, tmp_path / "none", fold=True)
     assert not (tmp_path / "none").exists()
     export(given, tmp_path)
+
+
+def test_a_trained_run_is_exported_and_used(tmp_path):
+    folder = tmp_path / "out"
+    done = run("export", "--workdir", uninterrupted(), "--output", folder)
+    assert done.code == 0, done.err
+    assert str(folder / "model.stablehlo") in done.out
+    call, about = load(folder)
+    images, _ = build(load_config(Path(TINY))).input.sample(20)
+    weights = uninterrupted() / "model.safetensors"
+    model, variables = safetensors.load(weights)
+    want = np.asarray(model.apply(variables, normalize(images, (0.5,), (0.5,))))
+    assert np.abs(call(images) - want).max() <= 1e-5 * want.std()
+    assert about["model"] == "prm_resnet14" and len(about["class_names"]) == 10
+    kept = safetensors.load(folder / "model.safetensors")[1]
+    jax.tree.map(np.testing.assert_array_equal, kept, variables)
+
+
+WRONG = {
+    "no average": (["--average", "True"], "optim.ema is 0. Leave --average out"),
+    "no run": (["--workdir", "nowhere"], "no run in nowhere. Train first"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrong_input(what, capsys, tmp_path):
+    flags, words = WRONG[what]
+    command = ["export", TINY, *flags, "--output", str(tmp_path / "out")]
+    assert main(command) != 0
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

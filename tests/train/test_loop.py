@@ -17,6 +17,8 @@ class Notes:
 
     seen: list[Any] = dataclasses.field(default_factory=list)
     besides: Any = lambda name, step: None
+    late: tuple[int, ...] = ()
+    best: tuple[int, ...] = ()
 
     def log(self, step, state):
         self._note("log", step, state)
@@ -24,6 +26,12 @@ class Notes:
 
     def evaluate(self, step, state):
         self._note("evaluate", step, state)
+        return step in self.best
+
+    def overdue(self):
+        name, step = self.seen[-1]
+        assert name == "log"
+        return step in self.late
 
     def save(self, step, state):
         self._note("save", step, state)
@@ -72,6 +80,18 @@ def test_each_at_its_own_pace_and_all_at_the_end():
     assert notes.of("log") == [2, 4, 6, 7]
     assert notes.of("evaluate") == [3, 6, 7]
     assert notes.of("save") == [4, 7]
+
+
+def test_a_save_that_is_overdue_comes_after_the_next_report():
+    notes = Notes(late=(2, 4))
+    run(notes)
+    assert notes.of("save") == [2, 4, 7]
+
+
+def test_the_best_so_far_is_saved_after_its_evaluation():
+    notes = Notes(best=(3, 6))
+    run(notes)
+    assert notes.of("save") == [3, 4, 6, 7]
 
 
 @pytest.mark.parametrize("start", range(1, 8))
