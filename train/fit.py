@@ -28,9 +28,9 @@ def fit(config: Config) -> int:
     """Trains; returns the exit code: 0 finished, 128 + signal stopped and saved."""
     experiment = build(config)
     with contextlib.ExitStack() as held:
+        stop = held.enter_context(stop_on_signal())
         ours: list[Callable[[], None]] = []
         on_first(lambda: ours.append(_occupy(held, experiment)))
-        stop = held.enter_context(stop_on_signal())
         folder = experiment.workdir / "checkpoints"
         checkpoints = Checkpoints(folder, config.checkpoint.keep)
         held.enter_context(contextlib.closing(checkpoints))

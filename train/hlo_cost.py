@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import NamedTuple
 
+from train.hlo_fusion import SLICES, UPDATES, sliced, updated
 from train.hlo_text import Computation, Instruction, Program, memory_sizes, sizes, trips
 
 # They move nothing themselves.
@@ -14,7 +15,6 @@ FREE = frozenset(
 )  # fmt: skip
 # Custom calls that rename arrays.
 RENAMES = re.compile(r'custom_call_target="(ConcatBitcast|AllocateBuffer|AssumeGather)')
-SLICES = frozenset(("slice", "dynamic-slice", "gather"))
 # Opcode -> the attribute that names what it runs.
 RUNS = MappingProxyType({"while": "body", "call": "to_apply"})
 COLLECTIVES = (
@@ -39,8 +39,9 @@ def traffic(program: Program) -> int:
     """Bytes that one step reads from a device's memory and writes to it.
 
     Each instruction reads its operands and writes its result once; what lives on the
-    chip does not count; of an operand that is only sliced, the slice does. Loops count
-    as often as they run. A custom call counts like any other, whatever it reads twice.
+    chip does not count; of an operand that is only sliced, the slice does; of an array
+    that is updated in place, the places. Loops count as often as they run. A custom
+    call counts like any other, whatever it reads twice.
     """
     return sum(
         times * _moved(program, computation, instruction)
@@ -92,14 +93,17 @@ def _moved(program: Program, computation: Computation, instruction: Instruction)
     if opcode == "slice-start":  # its type: where from, the slice, a flag
         return sizes(kind)[1]
     read = list(_operands(computation, instruction, memory_sizes))
-    if opcode == "dynamic-update-slice":  # in place: reads and writes the update
-        return 2 * read[1]
+    if update := UPDATES.get(opcode):
+        return sum(read[1:]) + update.touched * read[update.operand]
     written = sum(memory_sizes(kind))
     if opcode in SLICES:
         return 2 * written
     fused = program.computations.get(instruction.attribute("calls") or "", {})
-    return written + sum(
-        min(size, _sliced(fused, number, size)) for number, size in enumerate(read)
+    target, touched = updated(fused) or (None, written)
+    return touched + sum(
+        min(size, sliced(fused, number, size))
+        for number, size in enumerate(read)
+        if number != target
     )
 
 
@@ -111,15 +115,3 @@ def _operands(
     for name in instruction.operands:
         found = computation.get(name)
         yield sum(sizes_of(found.type)) if found else 0
-
-
-def _sliced(fused: Computation, number: int, size: int) -> int:
-    """Bytes a fusion reads of an operand: less than all if it only slices it."""
-    parameters = (i for i in fused.values() if i.opcode == "parameter")
-    names = [i.name for i in parameters if i.rest.startswith(f"{number})")]
-    users = [i for i in fused.values() if names and names[0] in i.operands]
-    if not users or any(
-        user.opcode not in SLICES or user.operands[0] != names[0] for user in users
-    ):
-        return size
-    return sum(sum(sizes(user.type)) for user in users)

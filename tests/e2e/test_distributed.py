@@ -17,31 +17,48 @@ from support.run import (
     saved_steps,
     scratch,
 )
+from support.saved import like, save
 from support.several import start_several
 
 from train import sharding
+from train.checkpoint import Checkpoints
+
+# Processes, devices of each, mode: each goes on from what the one before it saved.
+CHAIN = [
+    (1, 8, "jit"), (2, 2, "jit"), (4, 2, "jit"), (2, 2, "pmap"), (1, 8, "pmap"),
+    (1, 1, "jit"),
+]  # fmt: skip
 
 
-def alone():
-    """The same three steps on one device of this process."""
+def alone(steps):
+    """The state before and after each step, on one device of this process."""
     model = Net(dtype=jnp.float64, batch_norm=2)
     mesh = sharding.make_mesh(jax.devices()[:1])
     step = sharding.jit_train_step(mesh, new_step(model))
     state = sharding.put_state(mesh, new_state(model))
-    for number in range(3):
+    yield jax.device_get(state)
+    for number in range(steps):
         state = step(state, sharding.put_batch(mesh, batch(number)))
-    return jax.tree.leaves(jax.device_get(state.variables))
+        yield jax.device_get(state)
 
 
-@pytest.mark.parametrize("count, mode", [(2, "jit"), (2, "pmap"), (4, "jit")])
-def test_processes_compute_what_one_device_does(count, mode, tmp_path, x64):
-    path = tmp_path / "variables.npz"
-    processes = start_several(count, ["-m", "support.several", mode, str(path)])
-    done = [end(process) for process in processes]
-    assert [each.code for each in done] == [0] * count, done
-    with np.load(path) as saved:
-        got = [saved[name] for name in saved.files]
-    for a, b in zip(got, alone(), strict=True):
+def test_processes_and_devices_compute_what_one_does_and_resume_each_other(
+    tmp_path, x64
+):
+    first, *states = alone(len(CHAIN))
+    save(tmp_path, 1, first, 0)
+    for (count, devices, mode), want in zip(CHAIN, states, strict=True):
+        command = ["-m", "support.several", mode, str(tmp_path)]
+        processes = start_several(count, command, devices=devices)
+        done = [end(process) for process in processes]
+        assert [each.code for each in done] == [0] * count, (mode, done)
+        got, _ = Checkpoints(tmp_path).restore(like(want))
+        assert int(got.step) == int(want.step)
+        assert_close(jax.device_get(got.variables), want.variables)
+
+
+def assert_close(got, want):
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         bound = 1e-9 * np.abs(b).max(initial=0) + 1e-15
         np.testing.assert_allclose(a, b, rtol=0, atol=bound)
 
@@ -81,11 +98,8 @@ def test_one_process_speaks_and_writes(undisturbed):
     assert saved_steps(workdir)[-1] == 20
 
 
-def test_two_processes_learn_what_one_does(tmp_path, undisturbed):
-    one = tmp_path / "one"
-    flag = "--xla_force_host_platform_device_count=4"
-    fit(one, *FLAGS[:2], xla=flag)
-    for got, want in zip(records(undisturbed[0]), records(one), strict=True):
+def assert_learned_alike(workdir, other):
+    for got, want in zip(records(workdir), records(other), strict=True):
         assert (got["kind"], got["step"]) == (want["kind"], want["step"])
         # float32 runs part after a few steps; see the test in float64 above.
         bound = 1e-3 if got["step"] <= 4 else 0.3
@@ -99,15 +113,18 @@ def wait_for_step(workdir, step, processes):
         time.sleep(0.01)
 
 
-def test_sigterm_to_one_saves_all_at_the_same_step(tmp_path, undisturbed):
+def test_sigterm_to_one_saves_all_and_one_process_goes_on(tmp_path, undisturbed):
     processes = start(tmp_path)
     wait_for_step(tmp_path, 4, processes)
     processes[1].send_signal(signal.SIGTERM)
     done = [end(process) for process in processes]
     assert [each.code for each in done] == [143, 143], done
-    assert f"stopped at step {saved_steps(tmp_path)[-1]}, saved" in done[0].out
-    finish(start(tmp_path))
-    assert_same_run(tmp_path, undisturbed[0])
+    last = saved_steps(tmp_path)[-1]
+    assert f"stopped at step {last}, saved" in done[0].out
+    four = "--xla_force_host_platform_device_count=4"
+    resumed = fit(tmp_path, *FLAGS[:2], xla=four)
+    assert f"resumed at step {last}" in resumed.out
+    assert_learned_alike(tmp_path, undisturbed[0])
 
 
 @pytest.mark.parametrize(

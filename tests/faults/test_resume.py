@@ -51,24 +51,30 @@ def test_killed_at_every_moment(tmp_path):
     assert_same_run(tmp_path, uninterrupted())
 
 
-def stop(workdir, number, code, after):
-    """Starts, and sends a signal after a step; the step that was saved."""
-    process = start("fit", "--workdir", workdir)
-    wait_until(lambda: logged(workdir, after), process)
-    process.send_signal(number)
-    stopped = end(process)
-    assert stopped.code == code, stopped.err
-    assert "Traceback" not in stopped.err
-    last = saved_steps(workdir)[-1]
-    assert after <= last < STEPS
-    said = f"stopped at step {last}, saved. Run it again to go on.\n"
-    assert stopped.out.endswith(said)
-    return last
+# What goes on when the signal comes: compiling, training, saving, evaluating.
+PHASES = [
+    (lambda workdir: (workdir / "config.json").exists(), signal.SIGTERM, 143),
+    (lambda workdir: logged(workdir, 4), signal.SIGTERM, 143),
+    (lambda workdir: saving(workdir, 6), signal.SIGINT, 130),
+    (lambda workdir: logged(workdir, 10), signal.SIGTERM, 143),
+]
 
 
-def test_asked_to_stop(tmp_path):
-    stop(tmp_path, signal.SIGTERM, 143, after=4)
-    last = stop(tmp_path, signal.SIGINT, 130, after=10)
+def test_asked_to_stop_in_every_phase(tmp_path):
+    last = 0
+    for come, number, code in PHASES:
+        process = start("fit", "--workdir", tmp_path)
+        wait_until(lambda come=come: come(tmp_path), process)
+        process.send_signal(number)
+        stopped = end(process)
+        assert stopped.code == code, stopped.err
+        assert "Traceback" not in stopped.err
+        before, last = last, saved_steps(tmp_path)[-1]
+        # All that was seen to be done is saved.
+        done = [record["step"] for record in records(tmp_path)]
+        assert max([before + 1, *done]) <= last < STEPS
+        said = f"stopped at step {last}, saved. Run it again to go on.\n"
+        assert stopped.out.endswith(said)
     resumed = fit(tmp_path)
     assert f"resumed at step {last}" in resumed.out
     assert_same_run(tmp_path, uninterrupted())

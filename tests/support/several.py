@@ -1,7 +1,7 @@
 """Several processes of one run on this machine, introduced to each other as by Slurm.
 
-python -m support.several MODE FILE: three steps of a small network, one of several
-processes; the first writes the parameters to FILE.
+python -m support.several MODE FOLDER: one of several processes; restores the last
+checkpoint of a small network, makes a step, saves.
 """
 
 import os
@@ -12,13 +12,14 @@ from collections.abc import Sequence
 
 from support.run import REPO
 
-DEVICES = 2  # of each process
-
 
 def start_several(
-    count: int, command: Sequence[str], env: dict[str, str] | None = None
+    count: int,
+    command: Sequence[str],
+    env: dict[str, str] | None = None,
+    devices: int = 2,
 ) -> list[subprocess.Popen]:
-    """Starts `count` processes of one command, each with two fake devices."""
+    """Starts `count` processes of one command, each with some fake devices."""
     job = random.SystemRandom().randrange(4096)
     return [
         subprocess.Popen(
@@ -27,7 +28,7 @@ def start_several(
             env=os.environ
             | {
                 "PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "tests")]),
-                "XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES}",
+                "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
                 "SLURM_JOB_ID": str(job),
                 # The port that jax makes of the job's number; here alone.
                 "JAX_COORDINATOR_BIND_ADDRESS": f"127.0.0.1:{61440 + job}",
@@ -45,15 +46,16 @@ def start_several(
     ]
 
 
-def main(mode: str, path: str) -> None:
+def main(mode: str, folder: str) -> None:
+    import contextlib
     import functools
 
     import jax
     import jax.numpy as jnp
-    import numpy as np
     from support.nets import Net, batch, init, new_step
 
     from train import sharding
+    from train.checkpoint import Checkpoints
     from train.config import Config
     from train.data.order import Shard
     from train.distributed import joined
@@ -62,16 +64,18 @@ def main(mode: str, path: str) -> None:
         mesh, parallel = sharding.make_mesh(), sharding.PARALLEL[mode]
         model = Net(dtype=jnp.float64, batch_norm=2)
         step = parallel.train_step(mesh, new_step(model, shards=mesh.size))
-        state = sharding.jit_init(mesh, functools.partial(init, model))()
+        whole = sharding.replicated(mesh)
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole),
+            jax.eval_shape(functools.partial(init, model)),
+        )
         shard = Shard(jax.process_index(), jax.process_count())
-        for number in range(3):
-            whole = batch(number)
-            rows = shard.rows(len(whole["label"]))
-            mine = {name: array[rows] for name, array in whole.items()}
-            state = step(state, parallel.put(mesh, mine))
-        leaves = jax.tree.leaves(jax.device_get(state.variables))
-        if jax.process_index() == 0:
-            np.savez(path, *leaves)
+        with contextlib.closing(Checkpoints(folder, 1)) as checkpoints:
+            state, _ = checkpoints.restore(like)
+            images = batch(int(state.step))
+            rows = shard.rows(len(images["label"]))
+            mine = {name: array[rows] for name, array in images.items()}
+            checkpoints.save(step(state, parallel.put(mesh, mine)), {})
 
 
 if __name__ == "__main__":

@@ -68,7 +68,70 @@ def test_of_a_slice_only_the_slice_moves():
         "ROOT %u = f32[8,16]{1,0} dynamic-update-slice(%p, %d, %i, %i)",
     ]
     row = X // 8
-    assert traffic(program(*lines, body=fused)) == (row + 4 + row) + 2 * row + 2 * row
+    updated = row + 4 + 4 + row
+    assert traffic(program(*lines, body=fused)) == (row + 4 + row) + 2 * row + updated
+
+
+CHAIN = """
+%f (a: f32[8,16], i: s32[]) -> f32[1,16] {
+  %i = s32[] parameter(1)
+  %a = f32[8,16]{1,0} parameter(0)
+  %v = f32[16,8]{0,1} bitcast(%a)
+  %c = bf16[16,8]{0,1} convert(%v)
+  %s = bf16[16,1]{0,1} dynamic-slice(%c, %i, %i), dynamic_slice_sizes={16,1}
+  ROOT %n = f32[16,1]{0,1} convert(%s)
+}
+"""
+# What reads all of it wins, and no more than all of it is read.
+WHOLE = CHAIN.replace("convert(%s)", "reduce(%c, %s)")
+TWICE = CHAIN.replace(
+    "  ROOT", "  %t = f32[16,8]{0,1} slice(%c)\n  %u = f32[16,8]{0,1} slice(%v)\n  ROOT"
+)
+
+
+@pytest.mark.parametrize("body, read", [(CHAIN, 32), (WHOLE, X), (TWICE, X)])
+def test_a_slice_of_what_is_only_renamed_or_converted(body, read):
+    lines = [
+        "%i = s32[] constant(3)",
+        "ROOT %s = f32[16,1]{0,1} fusion(%p, %i), kind=kLoop, calls=%f",
+    ]
+    assert traffic(program(*lines, body=body)) == read + 4 + X // 8
+
+
+SCATTER = """
+%f (u: f32[2,16], i: s32[2], a: f32[8,16]) -> f32[8,16] {
+  %i = s32[2]{0} parameter(1)
+  %a = f32[8,16]{1,0} parameter(2)
+  %u = f32[2,16]{1,0} parameter(0)
+  %n = f32[2,16]{1,0} negate(%u)
+  %v = f32[8,16]{1,0} bitcast(%a)
+  %s = f32[8,16]{1,0} scatter(%v, %i, %n), update_window_dims={1}, to_apply=%sum
+  ROOT %b = f32[8,16]{1,0} bitcast(%s)
+}
+"""
+
+
+def test_an_update_in_place_leaves_the_rest_alone():
+    lines = [
+        "%i = s32[2]{0} constant({1, 3})",
+        "%u = f32[2,16]{1,0} slice(%p), slice={[0:2], [0:16]}",
+        "%f = f32[8,16]{1,0} fusion(%u, %i, %p), kind=kInput, calls=%f",
+        "ROOT %s = f32[8,16]{1,0} scatter(%f, %i, %u), to_apply=%sum",
+    ]
+    rows = X // 4
+    once = rows + 8 + 2 * rows  # reads values and places, adds to what is there
+    assert traffic(program(*lines, body=SCATTER)) == 2 * rows + once + once
+
+
+def test_what_is_not_updated_in_place_is_written_whole():
+    made = SCATTER.replace("bitcast(%a)", "negate(%a)")
+    lines = [
+        "%i = s32[2]{0} constant({1, 3})",
+        "%u = f32[2,16]{1,0} slice(%p), slice={[0:2], [0:16]}",
+        "ROOT %f = f32[8,16]{1,0} fusion(%u, %i, %p), kind=kInput, calls=%f",
+    ]
+    rows = X // 4
+    assert traffic(program(*lines, body=made)) == 2 * rows + rows + 8 + X + X
 
 
 LOOP = """
