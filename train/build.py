@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from etils import epath
 from jax.sharding import Mesh
 
 from prm_flax import create_model
@@ -63,7 +64,7 @@ class Experiment(NamedTuple):
     """
 
     config: Config
-    workdir: Path
+    workdir: epath.Path
     input: Input
     model: nn.Module
     model_options: dict[str, Any]
@@ -164,9 +165,9 @@ def _assemble(
     )
 
 
-def workdir_of(config: Config) -> Path:
-    """The run's folder: workdir, or runs/NAME in the checkout."""
-    path = Path(config.workdir) if config.workdir else ROOT / "runs" / config.name
+def workdir_of(config: Config) -> epath.Path:
+    """The run's folder: workdir, which may be gs://…, or runs/NAME in the checkout."""
+    path = epath.Path(config.workdir or ROOT / "runs" / config.name)
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 

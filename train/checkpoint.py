@@ -15,6 +15,7 @@ from train import manifest, steps
 from train.agree import any_process, from_first
 from train.console import say
 from train.distributed import on_first
+from train.files import is_local
 from train.state import TrainState
 from train.store import CheckpointError, Store
 
@@ -32,7 +33,7 @@ class Checkpoints:
 
     def __init__(self, folder: epath.PathLike, keep: int = 0):
         path = epath.Path(folder)
-        self.folder = path.absolute() if manifest.is_local(path) else path
+        self.folder = path.absolute() if is_local(path) else path
         self.keep, self.first = keep, jax.process_index() == 0
         self.steps, self.store = steps.Steps(self.folder), Store()
         self.pool = ThreadPoolExecutor(1, "checkpoint")

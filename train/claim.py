@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 from train.config import Config
+from train.files import write_whole
 from train.lock import WorkdirError
 
 # Fields that change none of a run's numbers, and so may differ when it is resumed.
@@ -37,7 +39,7 @@ FREE_TO_USE += ("data.randaugment", "data.randaugment_magnitude")
 FILE = "config.json"
 
 
-def claim(workdir: Path, config: Config) -> None:
+def claim(workdir: epath.Path, config: Config) -> None:
     """Writes the config into the folder, or compares it with the one there.
 
     Raises:
@@ -46,13 +48,11 @@ def claim(workdir: Path, config: Config) -> None:
     more = _recorded(workdir).get("epochs", config.epochs) <= config.epochs
     longer = ("epochs",) if more and config.optim.schedule in OPEN_ENDED else ()
     check_same(workdir, config, FREE_TO_RESUME + longer)
-    path = workdir / FILE
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(_flat(config), indent=1) + "\n")
-    temporary.replace(path)
+    text = json.dumps(_flat(config), indent=1) + "\n"
+    write_whole(workdir / FILE, text.encode())
 
 
-def check_same(workdir: Path, config: Config, free: tuple[str, ...]) -> None:
+def check_same(workdir: epath.Path, config: Config, free: tuple[str, ...]) -> None:
     """Raises WorkdirError if the folder's config differs in a field that is not free.
 
     `free` holds names of fields; with a dot at the end, of all below it.
@@ -75,7 +75,7 @@ def check_same(workdir: Path, config: Config, free: tuple[str, ...]) -> None:
         )
 
 
-def _recorded(workdir: Path) -> dict[str, Any]:
+def _recorded(workdir: epath.Path) -> dict[str, Any]:
     """The folder's config, path of each field -> its value; {} if it has none."""
     path = workdir / FILE
     if not path.exists():

@@ -17,6 +17,7 @@ from train.config import Config, Export
 from train.console import say
 from train.distributed import on_first
 from train.evaluate import weights_of
+from train.files import local
 from train.network import Network
 from train.predict import restore
 from train.program import PLATFORMS, make_program
@@ -26,7 +27,7 @@ def export_run(config: Config, what: Export) -> int:
     """Exports a run's last checkpoint; returns the exit code."""
     experiment = build(config)
     network = trained(experiment, what.average)
-    folder = Path(what.output or experiment.workdir / "export")
+    folder = Path(what.output or local(experiment.workdir) / "export")
     on_first(lambda: export(network, folder, fold=what.fold))
     say(f"{network.name}: {', '.join(_files(folder))}")
     return 0

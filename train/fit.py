@@ -14,6 +14,7 @@ from train.console import say
 from train.data.input import Batch
 from train.distributed import on_first
 from train.feed import Feed
+from train.files import local
 from train.hooks import Run
 from train.lock import lock, prepare_workdir
 from train.loop import Cadence, Clock, Loop
@@ -118,5 +119,5 @@ def _introduce(experiment: Experiment, run: Run) -> None:
 
 def _profile(experiment: Experiment):
     """What `profiled` takes."""
-    folder = experiment.workdir / "profile"
+    folder = local(experiment.workdir) / "profile"
     return experiment.train_step, experiment.config.profile, folder, say

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from etils import epath
 
-from train.manifest import is_local
+from train.files import is_local
 from train.mounts import is_shared
 from train.owner import Owner, Timing, WorkdirError, in_use
 

@@ -14,16 +14,13 @@ from typing import Any
 
 from etils import epath
 
+from train.files import is_local
+
 NAME = "manifest.json"
 
 
 class DamagedError(RuntimeError):
     """A saved step is not what was saved; the message begins with the file's path."""
-
-
-def is_local(path: epath.PathLike) -> bool:
-    """Whether the kernel knows the path; gs:// is a path of a library."""
-    return "://" not in os.fspath(path)
 
 
 def write(folder: epath.Path) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from etils import epath
 
 from train.console import say
-from train.manifest import is_local
+from train.files import write_whole
 
 FILE = ".owner"
 
@@ -114,12 +114,7 @@ class Owner:
         self.beats += 1
         mark = {"process": os.getpid(), "host": socket.gethostname()}
         text = json.dumps(mark | {"token": self.token, "beat": self.beats})
-        if not is_local(self.path):  # an object appears whole
-            self.path.write_text(text)
-            return
-        temporary = self.workdir / f"{FILE}-{self.token}.tmp"
-        temporary.write_text(text)
-        temporary.replace(self.path)
+        write_whole(self.path, text.encode())
 
     def _read(self) -> str:
         """What is written there, "" if nothing is."""

@@ -14,6 +14,7 @@ from train.claim import FREE_TO_USE, check_same
 from train.config import Config, Predict
 from train.console import say
 from train.evaluate import evaluate, weights_of
+from train.files import local
 from train.metrics import scalars
 from train.state import TrainState
 from train.step import normalize
@@ -53,7 +54,7 @@ def predict(config: Config, what: Predict) -> int:
     probabilities, queries = look(experiment, state, images)
     for name, row in zip(names, probabilities, strict=True):
         say(f"{name}: {_best(row, classes)}")
-    output = Path(what.output or experiment.workdir / "predict.png")
+    output = Path(what.output or local(experiment.workdir) / "predict.png")
     n = min(len(images), DRAWN)
     plots.predictions(
         output,

@@ -3,6 +3,8 @@
 import importlib.metadata
 import json
 import platform
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from prm_flax.figures import plots
@@ -10,6 +12,7 @@ from prm_flax.interop import safetensors
 from train.build import Experiment, parameter_count
 from train.console import say
 from train.evaluate import weights_of
+from train.files import write_whole
 from train.predict import DRAWN, look
 from train.scalars import Scalars
 from train.state import TrainState
@@ -30,7 +33,24 @@ def write_report(
         log: its scalars.
         seconds: of training, evaluation excluded.
     """
-    folder = experiment.workdir
+    with tempfile.TemporaryDirectory() as made:
+        result = _write(Path(made), experiment, state, log, seconds)
+        for file in sorted(Path(made).iterdir()):
+            write_whole(experiment.workdir / file.name, file.read_bytes())
+    say(f"report: {experiment.workdir / 'report.md'}")
+    if "ema_top1" in result:
+        say(f"ema top-1 {result['ema_top1']:.2f} %")
+    say(f"test top-1 {result['test_top1']:.2f} %")
+
+
+def _write(
+    folder: Path,
+    experiment: Experiment,
+    state: TrainState,
+    log: Scalars,
+    seconds: float,
+) -> dict[str, Any]:
+    """Writes all files into a local folder; returns the result."""
     tests = log.of("test")
     result = summarize(experiment, tests[-1]["top1"], seconds)
     averages = log.of("ema")
@@ -56,10 +76,7 @@ def write_report(
         queries,
     )
     (folder / "report.md").write_text(_markdown(experiment, result, tests, averages))
-    say(f"report: {folder / 'report.md'}")
-    if averages:
-        say(f"ema top-1 {result['ema_top1']:.2f} %")
-    say(f"test top-1 {result['test_top1']:.2f} %")
+    return result
 
 
 def summarize(experiment: Experiment, top1: float, seconds: float) -> dict[str, Any]:

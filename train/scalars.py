@@ -2,8 +2,11 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
+
+from etils import epath
+
+from train.files import is_local, write_whole
 
 Record = dict[str, Any]
 
@@ -21,7 +24,7 @@ class Scalars:
 
     def __init__(
         self,
-        workdir: Path,
+        workdir: epath.Path,
         resumed_step: int,
         tensorboard: bool = False,
         writes: bool = True,
@@ -31,10 +34,7 @@ class Scalars:
         self.tensorboard = None
         if not writes:
             return
-        lines = "".join(_line(record) for record in self.records)
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(lines)
-        temporary.replace(self.path)
+        self._rewrite()
         if tensorboard:
             self.tensorboard = _tensorboard(workdir, resumed_step)
 
@@ -43,8 +43,11 @@ class Scalars:
         self.records.append(record)
         if not self.writes:
             return
-        with open(self.path, "a") as file:
-            file.write(_line(record))
+        if is_local(self.path):
+            with open(self.path, "a") as file:
+                file.write(_line(record))
+        else:  # objects cannot be appended to
+            self._rewrite()
         if self.tensorboard is None:
             return
         for name, value in record.items():
@@ -53,12 +56,16 @@ class Scalars:
                 self.tensorboard.add_scalar(tag, value, record["step"])
         self.tensorboard.flush()
 
+    def _rewrite(self) -> None:
+        lines = "".join(_line(record) for record in self.records)
+        write_whole(self.path, lines.encode())
+
     def of(self, kind: str) -> list[Record]:
         """All records of a kind."""
         return [record for record in self.records if record["kind"] == kind]
 
 
-def read(path: Path) -> list[Record]:
+def read(path: epath.Path) -> list[Record]:
     """The records of a file; a last line that a crash cut off is left out."""
     if not path.exists():
         return []
@@ -75,7 +82,7 @@ def _line(record: Record) -> str:
     return json.dumps(finite) + "\n"
 
 
-def _tensorboard(workdir: Path, resumed_step: int):
+def _tensorboard(workdir: epath.Path, resumed_step: int):
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:

@@ -11,7 +11,7 @@ from support.bad_nets import NanGradient, poisoned, with_pixel
 from support.nets import Net, batch, new_state, new_step
 
 from train import sharding
-from train.guard import finite
+from train.guard import check_finite, finite
 from train.step import make_train_step
 
 AXIS = "data"
@@ -184,3 +184,14 @@ def test_the_guarded_update_takes_no_memory_of_its_own():
     step = jax.jit(new_step(model, ema=0.9), donate_argnums=0)
     memory = step.lower(state, batch(0)).compile().memory_analysis()
     assert memory.alias_size_in_bytes == sum(a.nbytes for a in jax.tree.leaves(state))
+
+
+def test_a_state_that_is_not_finite_is_named_and_not_saved():
+    state = first_state(Net())
+    check_finite(state)
+    kernel = state.params["Conv_0"]["kernel"].at[0].set(jnp.inf)
+    params = state.params | {"Conv_0": state.params["Conv_0"] | {"kernel": kernel}}
+    with pytest.raises(FloatingPointError) as caught:
+        check_finite(state.replace(params=params))
+    words = "the state after step 0 is not finite, so it is not saved: params.Conv_0."
+    assert str(caught.value).startswith(f"{words}kernel. What is saved is intact.")

@@ -111,8 +111,3 @@ def test_the_files_reach_the_disk_before_the_manifest_has_its_name(folder, monke
     before += [str(folder.parent / "7.manifest.json.tmp")]
     after = [str(folder), str(folder.parent)]
     assert synced == [(path, False) for path in before] + [(p, True) for p in after]
-
-
-@pytest.mark.parametrize("path, local", [("/a/b", True), ("a", True), ("gs://a/b", 0)])
-def test_local_paths(path, local):
-    assert manifest.is_local(path) == manifest.is_local(epath.Path(path)) == local
