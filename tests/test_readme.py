@@ -3,9 +3,14 @@
 import re
 from pathlib import Path
 
-from prm_flax.__main__ import table
+import pytest
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+from prm_flax.__main__ import table
+from train.cli import parse
+from train.config import Config
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def python_blocks() -> list[str]:
@@ -30,8 +35,18 @@ def test_its_table_of_networks_is_the_command_s():
     assert table() in README
 
 
-def test_its_links_lead_somewhere():
-    root = Path(__file__).parents[1]
-    targets = re.findall(r"\]\((?!https:)([^)#]+)\)", README)
+@pytest.mark.parametrize("name", ["README.md", "docs/clusters.md"])
+def test_its_links_lead_somewhere(name):
+    page = ROOT / name
+    targets = re.findall(r"\]\((?!https:)([^)#]+)\)", page.read_text())
     assert targets
-    assert [t for t in targets if not (root / t).exists()] == []
+    assert [t for t in targets if not (page.parent / t).exists()] == []
+
+
+def test_the_command_lines_for_clusters_are_right():
+    page = (ROOT / "docs/clusters.md").read_text().replace("\\\n", " ")
+    lines = re.findall(r"-m train fit +(.*?)[\"\n]", page)
+    assert len(lines) == 3
+    for line in lines:
+        config = parse("fit", line.split(), Config)
+        assert config.distributed and config.workdir == "/shared/runs/prm_resnet50"
