@@ -1,6 +1,7 @@
 import jax, jax.numpy as jnp, numpy as np
 from prm_flax import PRMParams, recalibrate
-from proto.tpu import prm
+import importlib,sys
+prm=importlib.import_module("proto."+sys.argv[1]).prm
 def test(B,h,w,C,g,dtype=jnp.float32,ddof=0,seed=0):
     k=jax.random.split(jax.random.key(seed),8)
     x=jax.random.normal(k[0],(B,h,w,C),dtype); r=jax.random.normal(k[1],x.shape,jnp.float32).astype(dtype)
