@@ -8,8 +8,8 @@ import pytest
 from support import networks
 
 from prm_flax import PRM, complexity, create_model
-from prm_flax.backbones.layers import GlobalAveragePool, MaxPool, ReLU
-from prm_flax.backbones.norm import BatchNorm
+from prm_flax.layers.basic import GlobalAveragePool, MaxPool, ReLU
+from prm_flax.layers.norm import BatchNorm
 
 # Measured by running public PyTorch code: the authors' program for the networks with
 # PRM, and torchvision's definitions; `golden/README.md`, section 4.

@@ -37,7 +37,7 @@ class BatchNorm(nn.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from prm_flax.backbones.norm import BatchNorm
+        >>> from prm_flax.layers.norm import BatchNorm
         >>> x = jnp.arange(8.0).reshape(4, 1, 1, 2)
         >>> norm = BatchNorm(images=2)
         >>> variables = norm.init(jax.random.key(0), x)
