@@ -6,9 +6,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from prm_flax.layers.basic import ReLU, uniform
+from prm_flax.layers.precision import wide
 from prm_flax.prm.checks import check_shape
 
 
@@ -19,7 +21,7 @@ def check_positive(**values: Any) -> None:
             raise ValueError(f"{name} must be a positive integer, got {value!r}.")
 
 
-def enter(x: jax.Array, dtype: Any, groups: int = 1) -> tuple[jax.Array, Any]:
+def enter(x: ArrayLike, dtype: Any, groups: int = 1) -> tuple[jax.Array, Any]:
     """Checks a module's input and takes it to the precision of the computation.
 
     Sums over positions and channels in bfloat16 or float16 lose what the gates are
@@ -37,14 +39,15 @@ def enter(x: jax.Array, dtype: Any, groups: int = 1) -> tuple[jax.Array, Any]:
         ValueError: other axes than four, an empty one, or groups that do not divide c.
         TypeError: x is not floating.
     """
-    if jnp.ndim(x) != 4:
+    x = jnp.asarray(x)
+    if x.ndim != 4:
         raise ValueError(
-            f"x must have axes (batch, height, width, channels), got shape "
-            f"{jnp.shape(x)}; a single image is x[None]."
+            f"x must have axes (batch, height, width, channels), got shape {x.shape}; "
+            "a single image is x[None]."
         )
     check_shape(x.shape, x.dtype, groups)
     x = x if dtype is None else x.astype(dtype)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32)), x.dtype
+    return x.astype(wide(x.dtype)), x.dtype
 
 
 def reduced(channels: int, reduction: int) -> int:

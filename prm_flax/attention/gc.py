@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from prm_flax.attention.common import check_positive, enter, reduced
@@ -62,7 +63,8 @@ class GC(nn.Module):
         planes = max(reduced(channels, self.reduction), LEAST_PLANES)
         z = attended(x, self._conv(x, 1, "conv_mask", kaiming_normal))
         z = self._conv(z, planes, "channel_add_conv_0", kaiming_normal)
-        z = ReLU()(self._norm(z))
+        z = _LayerNorm(self.param_dtype, name="channel_add_conv_1")(z)
+        z = ReLU()(z)
         zeros = nn.initializers.zeros
         return (x + self._conv(z, channels, "channel_add_conv_3", zeros)).astype(dtype)
 
@@ -77,18 +79,20 @@ class GC(nn.Module):
             name=name,
         )(x)
 
-    def _norm(self, z):
-        # The axes of length one are in its parameters' shapes too, as PyTorch has them.
-        axes = (-3, -2, -1)
-        return nn.LayerNorm(
-            epsilon=1e-5,
-            reduction_axes=axes,
-            feature_axes=axes,
-            use_fast_variance=False,
-            dtype=z.dtype,
-            param_dtype=self.param_dtype,
-            name="channel_add_conv_1",
-        )(z)
+
+class _LayerNorm(nn.Module):
+    param_dtype: Any
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "b 1 1 c"]) -> Float[Array, "b 1 1 c"]:
+        # The axes of length one are in the shape, as in PyTorch's.
+        init, shape = nn.initializers, z.shape[1:]
+        scale = self.param("scale", init.ones, shape, self.param_dtype).astype(z.dtype)
+        bias = self.param("bias", init.zeros, shape, self.param_dtype).astype(z.dtype)
+        centred = z - z.mean(-1, keepdims=True)
+        variance = jnp.square(centred).mean(-1, keepdims=True)
+        return centred * lax.rsqrt(variance + self.epsilon) * scale + bias
 
 
 def attended(

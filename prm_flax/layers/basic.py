@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_flax.layers.norm import BatchNorm, Statistics
+from prm_flax.layers.precision import wide
 
 # He et al. 2015: normal with variance 2 / fan-out, as the official programs draw.
 kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -46,7 +47,7 @@ class MaxPool(nn.Module):
 
 def global_mean(x: jax.Array) -> jax.Array:
     """(b, h, w, c) -> (b, c): the mean over all positions, summed in float32."""
-    core = jnp.promote_types(x.dtype, jnp.float32)
+    core = wide(x.dtype)
     return x.mean((1, 2), dtype=core).astype(x.dtype)
 
 
