@@ -1,8 +1,8 @@
 """SE, Squeeze-and-Excitation.
 
 Paper: J. Hu, L. Shen, G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018, section 3.
-Source: github.com/hujie-frank/SENet. Deviation: none; both dense layers have biases, as
-the authors' networks do.
+Source: github.com/hujie-frank/SENet. Deviation: the dense layers have biases, which
+equation 3 does not show, as in the network that PRM was compared with.
 """
 
 from typing import Any
