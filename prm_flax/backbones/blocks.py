@@ -8,9 +8,6 @@ from prm_flax.attention.sk import SK
 from prm_flax.backbones.slot import Recalibration, recalibrated
 from prm_flax.layers.basic import Layers, ReLU
 
-# The second branch of SK is a convolution in so many groups.
-SK_GROUPS = 32
-
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions and the identity, or a 1×1 convolution of it.
@@ -76,8 +73,8 @@ def _three_by_three(block, x, number: int, train):
     if not block.selective:
         x = layers.conv(planes, 3, f"conv{number}", stride)(x)
         return ReLU()(layers.norm(f"bn{number}")(x, train))
-    # As many groups as divide both sides: small networks have 16 channels.
-    groups = math.gcd(SK_GROUPS, x.shape[-1], planes)
+    # As many of its 32 as divide both sides: small networks have 16 channels.
+    groups = math.gcd(SK.groups, x.shape[-1], planes)
     sk = SK(planes, stride, groups=groups, number=number, **vars(layers))
     # Its layers are the block's own, as in PyTorch's names.
     nn.share_scope(block, sk)

@@ -11,7 +11,6 @@ from support import networks
 from prm_flax.attention import CBAM, GC, GE, SE, SGE, SK
 
 X = cases.as_jax(cases.features(), jnp.float32)
-DENSE = {"kernel", "bias"}
 LEAVES = {
     SE(): {
         "params/fc_0/kernel": (64, 4),

@@ -2,13 +2,13 @@
 
 import re
 
+import flax.linen as nn
 import jax.numpy as jnp
 import pytest
 from support import networks
 
 from prm_flax import PRM, create_model, list_models
 from prm_flax.attention import CBAM, SGE, SK
-from prm_flax.backbones import blocks
 
 RESNETS = ["resnet14", "resnet20", "resnet18", "resnet34"]
 RESNETS += ["resnet50", "resnet101", "resnet152"]
@@ -152,17 +152,22 @@ def test_options_of_the_network_reach_its_modules():
     assert model.recalibration(24, 2) == CBAM(**options)  # of its own momentum
 
 
-def test_sk_has_the_network_s_options(monkeypatch):
-    made = []
-    monkeypatch.setattr(
-        blocks, "SK", lambda *a, **k: made.append((a, k)) or SK(*a, **k)
-    )
+def test_sk_has_the_network_s_options():
     options = {"batch_norm": 4, "bn_epsilon": 1e-3, "bn_momentum": 0.5}
-    networks.shapes(create_model("sk_resnet14", dtype=jnp.bfloat16, **options))
-    sizes = [(*args, keywords["groups"]) for args, keywords in made]
+    options["dtype"] = jnp.bfloat16
+    made = []
+
+    def note(call, args, kwargs, context):
+        if isinstance(context.module, SK) and context.method_name == "__call__":
+            made.append(context.module)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        networks.shapes(create_model("sk_resnet14", **options))
+    sizes = [(sk.features, sk.stride, sk.groups) for sk in made]
     assert sizes[:4] == [(16, 1, 16), (16, 1, 16), (32, 2, 16), (32, 1, 32)]
-    for _, keywords in made:
-        assert keywords.items() >= (options | {"dtype": jnp.bfloat16}).items()
+    for sk in made:
+        assert {name: getattr(sk, name) for name in options} == options
 
 
 @pytest.mark.parametrize(
