@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_flax.backbones.layers import GlobalAveragePool, MaxPool, ReLU
-from prm_flax.backbones.norm import BatchNorm
+from prm_flax.attention import GE, SGE
+from prm_flax.layers.basic import GlobalAveragePool, GlobalMaxPool, MaxPool, ReLU
+from prm_flax.layers.norm import BatchNorm
 from prm_flax.prm.linen import PRM
 
 
@@ -49,8 +50,9 @@ def _dense(layer: nn.Dense, x: int, y: tuple[int, ...], c: int) -> Cost:
 
 # Layer -> its cost from itself, the elements of its input, the shape of its output
 # (without batch) and its input's channels. The rule of the paper's counter: batch norm
-# 2 operations an element, ReLU one, pooling layers their INPUT elements, PRM (C + g)·HW
-# (its pooling and its normalised scores); what is not listed is free.
+# 2 operations an element, ReLU one, pooling layers their INPUT elements, GE and SGE as
+# the pooling in them, PRM (C + g)·HW (its pooling and its normalised scores); what is
+# not listed is free.
 COSTS: MappingProxyType[type, Callable[..., Cost]] = MappingProxyType(
     {
         nn.Conv: _convolution,
@@ -59,6 +61,9 @@ COSTS: MappingProxyType[type, Callable[..., Cost]] = MappingProxyType(
         ReLU: lambda layer, x, y, c: Cost(x),
         MaxPool: lambda layer, x, y, c: Cost(x),
         GlobalAveragePool: lambda layer, x, y, c: Cost(x),
+        GlobalMaxPool: lambda layer, x, y, c: Cost(x),
+        GE: lambda layer, x, y, c: Cost(x),
+        SGE: lambda layer, x, y, c: Cost(x),
         PRM: lambda layer, x, y, c: Cost(x + x // c * layer.groups),
     }
 )
@@ -69,8 +74,8 @@ def complexity(model: nn.Module, size: tuple[int, ...]) -> Complexity:
 
     The paper's counter: convolutions k²·Cin·Cout/groups·H·W, plus Cout·H·W with a
     bias; dense layers in·out; batch norm 2·elements; ReLU its elements; pooling layers
-    their input's elements; PRM (C + g)·H·W; nothing else. It reproduces every row of
-    the paper's Table 1.
+    their input's elements; GE and SGE C·H·W; PRM (C + g)·H·W; nothing else (the other
+    modules cost what their layers do). It reproduces every row of the paper's Table 1.
 
     Args:
         model: a Linen module that maps images (b, h, w, c) to anything.

@@ -22,7 +22,12 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", DEVICES)
 # Before the first import of prm_flax: its array annotations are checked in tests.
 jaxtyping.install_import_hook(
-    ["prm_flax.prm.numerics", "prm_flax.prm.similarity", "prm_flax.backbones.norm"],
+    [
+        "prm_flax.attention",
+        "prm_flax.layers.norm",
+        "prm_flax.prm.numerics",
+        "prm_flax.prm.similarity",
+    ],
     "beartype.beartype",
 )
 settings.register_profile(

@@ -8,19 +8,25 @@ import pytest
 from support import networks
 
 from prm_flax import PRM, complexity, create_model
-from prm_flax.backbones.layers import GlobalAveragePool, MaxPool, ReLU
-from prm_flax.backbones.norm import BatchNorm
+from prm_flax.attention import CBAM, GC, GE, SE, SGE, SK
+from prm_flax.layers.basic import GlobalAveragePool, GlobalMaxPool, MaxPool, ReLU
+from prm_flax.layers.norm import BatchNorm
 
 # Measured by running public PyTorch code: the authors' program for the networks with
-# PRM, and torchvision's definitions; `golden/README.md`, section 4.
+# PRM, torchvision's definitions, the modules' own; `golden/README.md`, section 4.
 COUNTS = json.loads(
     (Path(__file__).parent / "golden" / "public" / "counts.json").read_text()
 )
 RESNETS = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]
 NETWORKS = [*RESNETS, "mobilenet_v2", "mnasnet1_0"]
+COMPARED = [f"{name}_resnet50" for name in ("se", "ge", "cbam", "sk", "gc", "sge")]
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *(f"prm_{name}" for name in NETWORKS)])
+def test_all_that_was_counted_is_tested():
+    assert COUNTS.keys() == {*NETWORKS, *(f"prm_{n}" for n in NETWORKS), *COMPARED}
+
+
+@pytest.mark.parametrize("name", COUNTS)
 def test_the_paper_s_networks(name):
     want = COUNTS[name]
     parameters, counter, macs = complexity(create_model(name), (224, 224))
@@ -29,7 +35,9 @@ def test_the_paper_s_networks(name):
     assert macs == want["conv_linear_macs_224"]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "prm_resnet50", "prm_mobilenet_v2"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "prm_resnet50", "prm_mobilenet_v2", *COMPARED]
+)
 def test_running_statistics_are_no_parameters(name):
     shapes = networks.variable_shapes(create_model(name))
     statistics = [s for path, s in shapes.items() if path.startswith("batch_stats/")]
@@ -45,7 +53,23 @@ BY_HAND = [
     (ReLU(), 0, 8 * 24, 0),
     (MaxPool(), 0, 8 * 24, 0),
     (GlobalAveragePool(), 0, 8 * 24, 0),
+    (GlobalMaxPool(), 0, 8 * 24, 0),
     (PRM(4), 19, (8 + 4) * 24, 0),
+    (GE(), 0, 8 * 24, 0),
+    (GE(3), 0, 8 * 24, 0),
+    (SGE(4), 8, 8 * 24, 0),
+    # 2 hidden numbers; 2·2·8 multiply-adds, and as many again for CBAM's maximum.
+    (SE(4), 2 * 16 + 2 + 8, 8 * 24 + 32 + 2, 32),
+    (CBAM(4), 42 + 98 + 2, 2 * 8 * 24 + 64 + 4 + 98 * 24 + 2 * 24, 64 + 98 * 24),
+    # One number a position; 4 planes, biases and a ReLU of theirs.
+    (GC(2), 9 + 36 + 8 + 40, 9 * 24 + 64 + 4 + 8 + 4, 8 * 24 + 64),
+    # Convolutions of 72 and 36 a number, two norms and ReLUs, two means; 2 hidden.
+    (
+        SK(8, groups=2, reduction=4),
+        8 * 72 + 8 * 36 + 2 * 16 + 16 + 4 + 32,
+        8 * 24 * (72 + 36 + 2 * 3 + 2) + 16 + 4 + 32,
+        8 * 24 * (72 + 36) + 16 + 32,
+    ),
     (nn.LayerNorm(), 16, 0, 0),
 ]
 

@@ -20,7 +20,7 @@ def python_blocks() -> list[str]:
 def test_its_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = python_blocks()
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     names: dict = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import prm_flax
+from prm_flax import attention
 
 PUBLIC = {
     "PRM",
@@ -67,9 +68,21 @@ def test_the_import_is_light():
     assert not new & HEAVY
 
 
+COMPARED = ("SE", "GE", "CBAM", "SK", "GC", "SGE")
+
+
+def test_the_compared_modules_are_public():
+    names = {name for name in vars(attention) if name[0].isupper()}
+    assert names == set(COMPARED)
+
+
 @pytest.mark.parametrize(
     "public",
-    [prm_flax.PRM, *(getattr(prm_flax, n) for n in sorted(PUBLIC) if n[0].islower())],
+    [
+        prm_flax.PRM,
+        *(getattr(prm_flax, n) for n in sorted(PUBLIC) if n[0].islower()),
+        *(getattr(attention, name) for name in COMPARED),
+    ],
 )
 def test_public_functions_have_examples(public):
     assert ">>> " in public.__doc__

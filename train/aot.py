@@ -61,7 +61,7 @@ def prepare(topology: Topology) -> None:
     if not _installed(package):
         raise ValueError(
             f"compiling for {topology.name} needs the package {package}, which is not "
-            "installed: python -m pip install -e '.[train,preflight]'."
+            "installed: pip install '.[preflight]'."
         )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-# Compilers keep some of the memory to themselves: 0.25 GiB of 16 on a TPU v5e.
-USABLE = 0.975
+# The rest is not for programs: a TPU's compiler keeps 0.25 GiB of a v5e's 16; a GPU
+# also holds its driver's and its libraries' buffers.
+USABLE = 0.95
+# Of that, what a batch must take to be called the largest without looking further.
+ENOUGH = 0.95
 # Compiles after which what was found is good enough.
 ATTEMPTS = 5
 
@@ -28,6 +31,9 @@ def largest(
 ) -> int | None:
     """Two compiles give a line, a third confirms what it promises.
 
+    The second takes half of what ought to fit: it compiles fast and gives a number,
+    which a program far too large does not always do.
+
     Args:
         attempt: compiles for a batch.
         first: what was compiled already.
@@ -38,31 +44,35 @@ def largest(
     Returns:
         The largest batch that was seen to fit; None if none was.
     """
+    usable = int(memory * USABLE)
     tried = {first.batch: first}
-    batch = max(first.batch // 2 // step * step, step)
-    if batch == first.batch:
-        batch = 2 * step if first.fits else None
+    batch = _second(first, usable, step)
     for _ in range(ATTEMPTS):
         if batch is None or batch in tried:
             break
-        tried[batch] = attempt(batch)
-        if len(tried) > 2 and all(t.fits for t in tried.values()):
-            break  # what the line promised is confirmed
-        low, high = _bracket(tried)
-        promised = min(_promised(low, high, int(memory * USABLE)), most)
-        batch = promised // step * step or None
+        new = tried[batch] = attempt(batch)
+        if len(tried) > 2 and new.fits and new.needed >= ENOUGH * usable:
+            break
+        batch = min(_next(tried, usable), most) // step * step or None
     return max((t.batch for t in tried.values() if t.fits), default=None)
 
 
-def _bracket(tried: dict[int, Tried]) -> tuple[Tried, Tried]:
-    """The two that the answer is between, or is nearest to."""
-    ordered = sorted(tried.values())
-    fitting = sum(t.fits for t in ordered)
-    low = min(max(fitting - 1, 0), len(ordered) - 2)
-    return ordered[low], ordered[low + 1]
+def _second(first: Tried, usable: int, step: int) -> int | None:
+    """Half of the first, or of its share that fits; None: there is no other."""
+    half = first.batch * min(usable / first.needed, 1) / 2
+    batch = max(int(half) // step * step, step)
+    if batch != first.batch:
+        return batch
+    return 2 * step if first.fits else None
 
 
-def _promised(low: Tried, high: Tried, memory: int) -> int:
-    """The largest batch that the line through both puts into memory; 0 for none."""
+def _next(tried: dict[int, Tried], usable: int) -> int:
+    """What a line through two promises; halfway to what broke such a promise."""
+    fits = sorted(t for t in tried.values() if t.fits)
+    fails = sorted(t for t in tried.values() if not t.fits)
+    low, high = fits[-2:] if len(fits) > 1 else (fits + fails)[:2]
     slope = max((high.needed - low.needed) / (high.batch - low.batch), 1)
-    return max(int(low.batch + (memory - low.needed) / slope), 0)
+    promised = max(int(low.batch + (usable - low.needed) / slope), 0)
+    if fits and fails and (len(fails) > 1 or promised >= fails[0].batch):
+        return (fits[-1].batch + fails[0].batch) // 2
+    return promised

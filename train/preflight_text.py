@@ -5,7 +5,7 @@ from train.estimate import Estimate
 
 def describe(found: Estimate) -> str:
     """The estimate as lines of text."""
-    used = f"{_gib(found.memory_bytes)} of {_gib(found.chip_memory_bytes)}"
+    used = f"{gib(found.memory_bytes)} of {gib(found.chip_memory_bytes)}"
     lines = [
         f"devices           {found.devices} ({found.topology})",
         f"per-device batch  {found.per_device_batch}, "
@@ -14,8 +14,8 @@ def describe(found: Estimate) -> str:
     ]
     if found.memory:
         lines.append(
-            f"                  arguments {_gib(found.memory.arguments)}, temporaries "
-            f"{_gib(found.memory.temporaries)}, program {_gib(found.memory.program)}"
+            f"                  arguments {gib(found.memory.arguments)}, temporaries "
+            f"{gib(found.memory.temporaries)}, program {gib(found.memory.program)}"
         )
     lines.append(f"FLOPs             {found.flops / 1e9:,.1f} G a device")
     if found.bounds is None or found.step_seconds_bound is None:
@@ -35,5 +35,24 @@ def describe(found: Estimate) -> str:
     return "\n".join(lines)
 
 
-def _gib(count: int) -> str:
+SCALING_HEAD = (
+    "chips   memory GiB   traffic GB   collectives MB   step bound ms   images/s"
+)
+
+
+def scaling_row(found: Estimate) -> str:
+    """The estimate as a row under `SCALING_HEAD`."""
+    row = f"{found.devices:5}   {found.memory_bytes / 2**30:10.2f}   "
+    if found.step_seconds_bound is None:
+        return f"{row}does not fit"
+    images = found.devices * found.per_device_batch / found.step_seconds_bound
+    return (
+        f"{row}{(found.traffic_bytes or 0) / 1e9:10.3f}   "
+        f"{(found.collective_bytes or 0) / 1e6:14.3f}   "
+        f"{found.step_seconds_bound * 1e3:13.2f}   {images:8,.0f}"
+    )
+
+
+def gib(count: int) -> str:
+    """Bytes as text."""
     return f"{count / 2**30:.2f} GiB"

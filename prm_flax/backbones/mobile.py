@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from prm_flax.backbones.layers import Layers, ReLU, global_mean
-from prm_flax.backbones.norm import Statistics
 from prm_flax.backbones.slot import Recalibration, recalibrated
+from prm_flax.layers.basic import Layers, ReLU, global_mean
+from prm_flax.layers.norm import Statistics
 
 # For both networks: the official MnasNet program draws N(mean 0.01, std 1), a slip.
 classifier_init = nn.initializers.normal(0.01)

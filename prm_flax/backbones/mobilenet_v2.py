@@ -10,8 +10,8 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from prm_flax.backbones.layers import ReLU
 from prm_flax.backbones.mobile import MobileNet, Stage
+from prm_flax.layers.basic import ReLU
 
 LAYER_NAMES = MappingProxyType(
     {

@@ -2,93 +2,18 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 
-from prm_flax.backbones.mnasnet import MnasNet
-from prm_flax.backbones.mobilenet_v2 import MobileNetV2
-from prm_flax.backbones.resnet import BasicBlock, Bottleneck, ResNet
-from prm_flax.backbones.slot import PRMFactory, Recalibration
+from prm_flax.backbones.networks import NETWORKS, Network
+from prm_flax.backbones.prefixes import PREFIXES
 from prm_flax.errors import unknown
-from prm_flax.prm.checks import check_options
-
-
-class Network(NamedTuple):
-    """A network of the zoo.
-
-    Attributes:
-        family: its class.
-        settings: what makes it this one of the family.
-        groups: PRM's heads unless `groups` says otherwise (the official programs').
-    """
-
-    family: type[ResNet] | type[MobileNetV2] | type[MnasNet]
-    settings: dict[str, Any]
-    groups: int
-
-
-def _resnet(block: type[BasicBlock] | type[Bottleneck], *depths: int) -> Network:
-    return Network(ResNet, {"block": block, "depths": depths}, groups=64)
-
-
-def _small_resnet(depth: int) -> Network:
-    settings = {"block": BasicBlock, "depths": (depth,) * 3, "width": 16}
-    return Network(ResNet, settings | {"stem": "3x3"}, groups=64)
-
-
-NETWORKS: MappingProxyType[str, Network] = MappingProxyType(
-    {
-        "resnet14": _small_resnet(2),
-        "resnet20": _small_resnet(3),
-        "resnet18": _resnet(BasicBlock, 2, 2, 2, 2),
-        "resnet34": _resnet(BasicBlock, 3, 4, 6, 3),
-        "resnet50": _resnet(Bottleneck, 3, 4, 6, 3),
-        "resnet101": _resnet(Bottleneck, 3, 4, 23, 3),
-        "resnet152": _resnet(Bottleneck, 3, 8, 36, 3),
-        "mobilenet_v2": Network(MobileNetV2, {}, groups=8),
-        "mnasnet1_0": Network(MnasNet, {}, groups=8),
-    }
-)
-
-
-class Prefix(NamedTuple):
-    """A module that a prefix of a model's name puts into the slot.
-
-    Attributes:
-        options: the options of `create_model` that are the module's.
-        factory: makes the `Recalibration` factory of a network from all options.
-    """
-
-    options: tuple[str, ...]
-    factory: Callable[[Network, dict[str, Any]], Recalibration]
-
-
-def _prm_factory(network: Network, options: dict[str, Any]) -> PRMFactory:
-    """Takes PRM's options out of `options` and makes the factory of its modules."""
-    given = {name: options.pop(name) for name in PRM_OPTIONS if name in options}
-    factory = PRMFactory(
-        groups=given.pop("groups", network.groups),
-        dtype=options.get("dtype"),
-        param_dtype=options.get("param_dtype", jnp.float32),
-        **given,
-    )
-    check_options(factory.groups, factory.similarity, factory.ddof)
-    return factory
-
-
-PRM_OPTIONS = ("groups", "similarity", "ddof", "position", "normalize")
-
-# The prefix is also the module's name in the parameters.
-PREFIXES: MappingProxyType[str, Prefix] = MappingProxyType(
-    {"prm": Prefix(PRM_OPTIONS, _prm_factory)}
-)
 
 # Fields of the networks that are not options of `create_model`.
-_SETTINGS = frozenset({"block", "depths", "width", "slot", "parent", "name"})
+_SETTINGS = frozenset(
+    {"block", "depths", "width", "slot", "selective", "parent", "name"}
+)
 
 
 def list_models() -> list[str]:
@@ -99,12 +24,24 @@ def list_models() -> list[str]:
         >>> "prm_resnet50" in list_models()
         True
     """
-    prefixed = (f"{p}_{n}" for p in PREFIXES for n in NETWORKS)
+    prefixed = (f"{p}_{n}" for p in PREFIXES for n in _with_a_place(p))
     return [*NETWORKS, *prefixed]
+
+
+def _with_a_place(prefix: str) -> list[str]:
+    """The networks that the prefix's module fits."""
+    fits = PREFIXES[prefix].fits
+    return [name for name, network in NETWORKS.items() if fits(network)]
 
 
 def create_model(name: str, num_classes: int = 1000, **options: Any) -> nn.Module:
     """Builds a network by name.
+
+    A prefix puts a module into every block: prm_, se_, ge_ (extent 0), cbam_, gc_ and
+    sge_ after the last norm of the residual branch; sk_ in the place of a dense 3×3
+    convolution, its norm and ReLU, which ResNets have: the 3×3 of a bottleneck, the
+    first of a basic block. The modules' settings are those of Table 1 (`groups` and the
+    shared options apart); in narrow stages reductions leave at least one number.
 
     Args:
         name: one of `list_models()`, such as "prm_resnet50".
@@ -120,13 +57,14 @@ def create_model(name: str, num_classes: int = 1000, **options: Any) -> nn.Modul
             zero_init: start the last norm of every residual branch at scale 0.
             remat: recompute each block in the backward pass instead of keeping it.
             features_only: return {"stage1": …} instead of logits.
-            groups: PRM's heads (default 64, mobile networks 8); a stage with fewer
-                channels has as many heads as channels.
+            groups: PRM's and SGE's heads (default 64, mobile networks 8); a stage with
+                fewer channels has as many heads as channels.
             similarity: PRM's, "dot", "l1" or "cosine".
             ddof: PRM's, 0 or 1.
             position: PRM's, False leaves the position encoding out.
             normalize: PRM's, False leaves the normalisation out.
-            recalibration: a `Recalibration` factory, for a plain name only.
+            recalibration: a `Recalibration` factory, for a plain name only, such as
+                one of a module of `prm_flax.attention` with other settings.
 
     Returns:
         A Linen module: `model.apply(variables, x, train=False)` gives the logits
@@ -144,9 +82,9 @@ def create_model(name: str, num_classes: int = 1000, **options: Any) -> nn.Modul
         >>> model.apply(variables, x).shape
         (2, 10)
     """
-    if name not in list_models():
-        raise unknown("model", name, list_models())
     prefix, plain = _split(name)
+    if name not in list_models():
+        raise _unknown_model(name, prefix, plain)
     network = NETWORKS[plain]
     known = _options(network, prefix)
     for option in options:
@@ -154,8 +92,8 @@ def create_model(name: str, num_classes: int = 1000, **options: Any) -> nn.Modul
             raise _unknown_option(name, option, known)
     _check(num_classes, options)
     if prefix:
-        factory = PREFIXES[prefix].factory(network, options)
-        options |= {"recalibration": factory, "slot": prefix}
+        field, value = PREFIXES[prefix].field, PREFIXES[prefix].fill(network, options)
+        options |= {field: value, "slot": prefix}
     settings = network.settings | options
     model: Any = network.family(num_classes=num_classes, **settings)
     model.feature_info  # noqa: B018  an unknown stem is an error here, not at init
@@ -177,10 +115,20 @@ def _options(network: Network, prefix: str) -> list[str]:
     return own + (list(PREFIXES[prefix].options) if prefix else [])
 
 
+def _unknown_model(name: str, prefix: str, plain: str) -> ValueError:
+    if prefix in PREFIXES and plain in NETWORKS:
+        return ValueError(
+            f"{prefix} takes the place of a dense 3×3 convolution in every block, and "
+            f"those of {plain} are depthwise. Networks that have dense ones: "
+            f"{', '.join(_with_a_place(prefix))}."
+        )
+    return unknown("model", name, list_models())
+
+
 def _unknown_option(name: str, option: str, known: list[str]) -> ValueError:
     if option == "recalibration":
         return ValueError(
-            f"recalibration= and the prefix of {name!r} both fill the slot; use "
+            f"recalibration= and the prefix of {name!r} both choose the module; use "
             f"create_model({_split(name)[1]!r}, recalibration=…)."
         )
     return unknown(f"option of {name}", option, known)

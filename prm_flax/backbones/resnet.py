@@ -13,10 +13,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from prm_flax.backbones.layers import GlobalAveragePool, Layers, MaxPool, ReLU
-from prm_flax.backbones.norm import Statistics
-from prm_flax.backbones.slot import Recalibration, recalibrated
+from prm_flax.backbones.blocks import BasicBlock, Bottleneck
+from prm_flax.backbones.slot import Recalibration
 from prm_flax.errors import unknown
+from prm_flax.layers.basic import GlobalAveragePool, Layers, MaxPool, ReLU, uniform
+from prm_flax.layers.norm import Statistics
 
 
 class Stem(NamedTuple):
@@ -36,64 +37,6 @@ STEMS = MappingProxyType(
 )
 
 
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and the identity, or a 1×1 convolution of it."""
-
-    planes: int
-    stride: int
-    stage: int
-    layers: Layers
-    recalibration: Recalibration | None
-    slot: str
-    zero_init: bool
-
-    expansion = 1
-
-    @nn.compact
-    def __call__(self, x, train):
-        """(b, h, w, c) -> (b, h/stride, w/stride, planes)."""
-        conv, norm = self.layers.conv, self.layers.norm
-        y = conv(self.planes, 3, "conv1", self.stride)(x)
-        y = ReLU()(norm("bn1")(y, train))
-        y = conv(self.planes, 3, "conv2")(y)
-        y = norm("bn2", zero=self.zero_init)(y, train)
-        y = recalibrated(self, self.recalibration, self.slot, y, self.stage, train)
-        return ReLU()(y + _shortcut(self, x, y, train))
-
-
-class Bottleneck(nn.Module):
-    """1×1, 3×3 and 1×1 convolutions and the identity, or a 1×1 convolution of it."""
-
-    planes: int
-    stride: int
-    stage: int
-    layers: Layers
-    recalibration: Recalibration | None
-    slot: str
-    zero_init: bool
-
-    expansion = 4
-
-    @nn.compact
-    def __call__(self, x, train):
-        """(b, h, w, c) -> (b, h/stride, w/stride, 4·planes)."""
-        conv, norm = self.layers.conv, self.layers.norm
-        y = ReLU()(norm("bn1")(conv(self.planes, 1, "conv1")(x), train))
-        y = conv(self.planes, 3, "conv2", self.stride)(y)
-        y = ReLU()(norm("bn2")(y, train))
-        y = conv(4 * self.planes, 1, "conv3")(y)
-        y = norm("bn3", zero=self.zero_init)(y, train)
-        y = recalibrated(self, self.recalibration, self.slot, y, self.stage, train)
-        return ReLU()(y + _shortcut(self, x, y, train))
-
-
-def _shortcut(block, x, y, train):
-    if x.shape == y.shape:
-        return x
-    x = block.layers.conv(y.shape[-1], 1, "downsample_0", block.stride)(x)
-    return block.layers.norm("downsample_1")(x, train)
-
-
 class ResNet(nn.Module):
     """A residual network; `prm_flax.create_model` builds the usual ones by name.
 
@@ -105,6 +48,7 @@ class ResNet(nn.Module):
         stem: "imagenet" (7×7 stride 2 and max pool), "3x3" or "3x3_stride2".
         recalibration: factory of the modules in the slot, or None.
         slot: their name.
+        selective: put SK in the place of a 3×3 convolution in every block.
         features_only: return {"stage1": …} instead of logits, and have no classifier.
 
     The other attributes are the options of `create_model`.
@@ -117,6 +61,7 @@ class ResNet(nn.Module):
     stem: str = "imagenet"
     recalibration: Recalibration | None = None
     slot: str = "recalibration"
+    selective: bool = False
     dtype: Any = None
     param_dtype: Any = jnp.float32
     dropout: float = 0.0
@@ -168,9 +113,8 @@ class ResNet(nn.Module):
             return features
         x = GlobalAveragePool()(x)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        bound = 1 / math.sqrt(x.shape[-1])
-        uniform = _uniform(bound)
-        return layers.dense(self.num_classes, "fc", uniform, uniform)(x)
+        init = uniform(1 / math.sqrt(x.shape[-1]))
+        return layers.dense(self.num_classes, "fc", init, init)(x)
 
     def _block(self, layers: Layers):
         block = nn.remat(self.block, static_argnums=(2,)) if self.remat else self.block
@@ -179,6 +123,7 @@ class ResNet(nn.Module):
             layers=layers,
             recalibration=self.recalibration,
             slot=self.slot,
+            selective=self.selective,
             zero_init=self.zero_init,
         )
 
@@ -187,12 +132,3 @@ def _stem(name: str) -> Stem:
     if name not in STEMS:
         raise unknown("stem", name, STEMS)
     return STEMS[name]
-
-
-def _uniform(bound: float):
-    """U(-bound, bound), PyTorch's start of a dense layer with bound = 1/√fan-in."""
-
-    def init(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from prm_flax.attention import SGE
 from prm_flax.prm.linen import PRM
 
 
@@ -54,6 +55,37 @@ class PRMFactory:
             dtype=self.dtype,
             param_dtype=self.param_dtype,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class SGEFactory:
+    """Makes the `SGE` of each branch, with min(groups, channels) groups."""
+
+    groups: int
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    def __call__(self, channels: int, stage: int) -> SGE:
+        """The SGE for a branch of `channels` channels; every stage's is alike."""
+        return SGE(min(self.groups, channels), self.dtype, self.param_dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class SameModule:
+    """Gives every branch a copy of one module, whatever its channels.
+
+    Example:
+        >>> from prm_flax import create_model
+        >>> from prm_flax.attention import GE
+        >>> from prm_flax.backbones.slot import SameModule
+        >>> model = create_model("resnet50", recalibration=SameModule(GE(extent=4)))
+    """
+
+    module: nn.Module
+
+    def __call__(self, channels: int, stage: int) -> nn.Module:
+        """The module; it takes its sizes from what it is called on."""
+        return self.module
 
 
 def recalibrated(

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from prm_flax.backbones.norm import BatchNorm
 from prm_flax.interop.shapes import Path, flatten, unflatten
+from prm_flax.layers.norm import BatchNorm
 
 
 class Folded:

@@ -51,8 +51,10 @@ LAYOUTS = MappingProxyType(
         ("kernel", 4): Layout("weight", axes=(3, 2, 0, 1)),  # h w i/g o -> o i/g h w
         ("kernel", 2): Layout("weight", axes=(1, 0)),  # i o -> o i
         ("scale", 1): Layout("weight"),
+        ("scale", 3): Layout("weight", axes=(2, 0, 1)),  # h w c -> c h w
         ("lam", 1): Layout("weight", shape=(1, -1, 1, 1)),
         ("bias", 1): Layout("bias"),
+        ("bias", 3): Layout("bias", axes=(2, 0, 1)),
         ("xi", 1): Layout("bias", shape=(1, -1, 1, 1)),
         ("mean", 1): Layout("running_mean"),
         ("var", 1): Layout("running_var"),

@@ -9,7 +9,7 @@ import pytest
 from support import networks
 
 from prm_flax import create_model
-from prm_flax.backbones.layers import ReLU
+from prm_flax.layers.basic import ReLU
 
 IMAGE = (32, 32, 3)
 # Channels and stages of the blocks' outputs, from the papers' tables.

@@ -2,15 +2,18 @@
 
 import re
 
+import flax.linen as nn
 import jax.numpy as jnp
 import pytest
 from support import networks
 
 from prm_flax import PRM, create_model, list_models
+from prm_flax.attention import CBAM, SGE, SK
 
 RESNETS = ["resnet14", "resnet20", "resnet18", "resnet34"]
 RESNETS += ["resnet50", "resnet101", "resnet152"]
-NETWORKS = [*RESNETS, "mobilenet_v2", "mnasnet1_0"]
+MOBILE = ["mobilenet_v2", "mnasnet1_0"]
+NETWORKS = [*RESNETS, *MOBILE]
 
 # Name, options -> the whole sentence or a part of it.
 ERRORS = {
@@ -41,6 +44,14 @@ ERRORS = {
     ),
     "ddof must be 0": ("prm_resnet18", {"ddof": 3}),
     "groups must be a positive integer, got 0": ("prm_resnet18", {"groups": 0}),
+    "groups must be a positive integer, got -1": ("sge_resnet18", {"groups": -1}),
+    "Unknown option of se_resnet18 'groups'": ("se_resnet18", {"groups": 8}),
+    "Unknown option of resnet18 'selective'": ("resnet18", {"selective": True}),
+    "sk takes the place of a dense 3×3 convolution in every block, and those of "
+    "mobilenet_v2 are depthwise. Networks that have dense ones: resnet14, resnet20, "
+    "resnet18, resnet34, resnet50, resnet101, resnet152.": ("sk_mobilenet_v2", {}),
+    "and those of mnasnet1_0 are depthwise": ("sk_mnasnet1_0", {}),
+    "Unknown model 'sk_mobilenet'. Did you mean": ("sk_mobilenet", {}),
     "num_classes must be a positive integer, got 0": ("resnet18", {"num_classes": 0}),
     "num_classes must be a positive integer, got True": (
         "resnet18",
@@ -61,7 +72,9 @@ ERRORS = {
 def test_models():
     names = list_models()
     assert names[: len(NETWORKS)] == NETWORKS
-    assert {f"prm_{name}" for name in NETWORKS} <= set(names)
+    anywhere = ("prm", "se", "ge", "cbam", "gc", "sge")
+    prefixed = {f"{prefix}_{name}" for prefix in anywhere for name in NETWORKS}
+    assert set(names) == {*NETWORKS, *prefixed, *(f"sk_{name}" for name in RESNETS)}
     assert len(names) == len(set(names))
 
 
@@ -76,10 +89,11 @@ def factory(channels, stage):
     return PRM(4)
 
 
-def test_a_prefix_and_a_factory_exclude_each_other():
-    message = "both fill the slot; use create_model('resnet18', recalibration=…)"
+@pytest.mark.parametrize("prefix", ["prm", "se", "sk"])
+def test_a_prefix_and_a_factory_exclude_each_other(prefix):
+    message = "both choose the module; use create_model('resnet18', recalibration=…)"
     with pytest.raises(ValueError, match=re.escape(message)):
-        create_model("prm_resnet18", recalibration=factory)
+        create_model(f"{prefix}_resnet18", recalibration=factory)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +131,48 @@ def test_options_reach_prm():
     assert (prm.dtype, prm.param_dtype) == (jnp.bfloat16, jnp.float32)
 
 
-@pytest.mark.parametrize("name", ["prm_resnet18", "mobilenet_v2"])
+@pytest.mark.parametrize(
+    ("name", "options", "want"),
+    [
+        ("sge_resnet18", {}, 64),
+        ("sge_resnet14", {}, 16),
+        ("sge_resnet18", {"groups": 8}, 8),
+        ("sge_mobilenet_v2", {}, 8),
+    ],
+)
+def test_groups_of_sge(name, options, want):
+    channels = 16 if name == "sge_resnet14" else 64
+    module = create_model(name, **options).recalibration(channels, 1)
+    assert module == SGE(want)
+
+
+def test_options_of_the_network_reach_its_modules():
+    options = {"batch_norm": 4, "bn_epsilon": 1e-3, "dtype": jnp.bfloat16}
+    model = create_model("cbam_mobilenet_v2", bn_momentum=0.5, **options)
+    assert model.recalibration(24, 2) == CBAM(**options)  # of its own momentum
+
+
+def test_sk_has_the_network_s_options():
+    options = {"batch_norm": 4, "bn_epsilon": 1e-3, "bn_momentum": 0.5}
+    options["dtype"] = jnp.bfloat16
+    made = []
+
+    def note(call, args, kwargs, context):
+        if isinstance(context.module, SK) and context.method_name == "__call__":
+            made.append(context.module)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        networks.shapes(create_model("sk_resnet14", **options))
+    sizes = [(sk.features, sk.stride, sk.groups) for sk in made]
+    assert sizes[:4] == [(16, 1, 16), (16, 1, 16), (32, 2, 16), (32, 1, 32)]
+    for sk in made:
+        assert {name: getattr(sk, name) for name in options} == options
+
+
+@pytest.mark.parametrize(
+    "name", ["prm_resnet18", "mobilenet_v2", "cbam_resnet18", "sk_resnet18"]
+)
 def test_models_are_values(name):
     """Equal and hashable, as static arguments of jit must be."""
     one, two = (create_model(name, num_classes=3) for _ in range(2))

@@ -10,7 +10,8 @@ import pytest
 from support import networks
 
 from prm_flax import create_model
-from prm_flax.backbones.slot import PRMFactory
+from prm_flax.attention import CBAM
+from prm_flax.backbones.slot import PRMFactory, SameModule
 
 IMAGE = (16, 16, 3)
 
@@ -31,6 +32,28 @@ def test_names_of_a_bottleneck_network():
     shortcut = {"downsample_0", "downsample_1"}
     assert networks.children(model, "layer1_0") == branch | shortcut
     assert networks.children(model, "layer4_2") == branch
+
+
+SK_LAYERS = {"bn_fc1", "conv_fc1", "conv_fc2"}
+
+
+def test_sk_replaces_the_3x3_of_a_bottleneck():
+    """Its layers are the block's."""
+    branch = {"conv1", "bn1", "conv2", "bn2", "conv3", "bn3"}
+    added = {"conv2g", "bn2g"} | SK_LAYERS
+    model = create_model("sk_resnet50")
+    assert networks.children(model, "layer2_1") == branch | added
+    shapes = networks.variable_shapes(model)
+    assert shapes["params/layer2_0/conv2g/kernel"] == (3, 3, 4, 128)
+    assert shapes["params/layer2_0/conv_fc2/kernel"] == (1, 1, 8, 256)
+
+
+def test_sk_replaces_the_first_3x3_of_a_basic_block():
+    """No ReLU follows the second before the sum."""
+    branch = {"conv1", "bn1", "conv2", "bn2"}
+    added = {"conv1g", "bn1g"} | SK_LAYERS
+    model = create_model("sk_resnet18")
+    assert networks.children(model, "layer2_1") == branch | added
 
 
 def test_shapes_of_leaves():
@@ -90,16 +113,24 @@ def test_zero_init(zero_init):
 
 def gradients(**options):
     """Value, statistics and gradients of one training call."""
-    model = networks.tiny(recalibration=PRMFactory(4), slot="prm", **options)
+    model = networks.tiny(**options)
     variables = networks.random_variables(model, IMAGE, jnp.float64)
     return networks.training_gradients(model, variables, IMAGE)
 
 
-def test_remat_changes_no_number(x64):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"recalibration": PRMFactory(4), "slot": "prm"},
+        {"recalibration": SameModule(CBAM()), "selective": True, "depths": (1,)},
+    ],
+    ids=["prm", "cbam and sk"],
+)
+def test_remat_changes_no_number(options, x64):
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12),
-        gradients(remat=True),
-        gradients(),
+        gradients(remat=True, **options),
+        gradients(**options),
     )
 
 

@@ -11,7 +11,7 @@ from support import golden
 from prm_flax import create_model
 from prm_flax.interop.torch import from_state_dict, to_state_dict
 
-EVAL_FILES = golden.names("net_prm_*_eval") + golden.names("net_resnet50_*_eval")
+EVAL_FILES = golden.names("net_*_eval")
 STAGES = [n for n in EVAL_FILES if any(golden.load(n).under("stage"))]
 QUERIES = [n for n in EVAL_FILES if any(golden.load(n).under("query_rc"))]
 TRAIN = "net_prm_resnet18_64x64_b8_train"

@@ -7,10 +7,16 @@ import pytest
 from interop.support import shapes_of
 
 from prm_flax import create_model
-from prm_flax.backbones.norm import BatchNorm
 from prm_flax.interop.fold import Folded
+from prm_flax.layers.norm import BatchNorm
 
-SMALL = {"prm_resnet14": {"stem": "3x3"}, "prm_mobilenet_v2": {}, "mnasnet1_0": {}}
+SMALL = {
+    "prm_resnet14": {"stem": "3x3"},
+    "prm_mobilenet_v2": {},
+    "mnasnet1_0": {},
+    "cbam_resnet14": {"stem": "3x3"},
+    "sk_resnet14": {"stem": "3x3"},
+}
 IMAGE = (32, 32, 3)
 
 

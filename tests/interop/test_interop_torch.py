@@ -21,6 +21,7 @@ NETWORKS = (
     "prm_resnet50",
     "prm_mobilenet_v2",
     "prm_mnasnet1_0",
+    *(f"{module}_resnet50" for module in ("se", "ge", "cbam", "sk", "gc", "sge")),
 )
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from support.nets import Net, prepare
 
-from prm_flax.backbones.norm import BatchNorm
+from prm_flax.layers.norm import BatchNorm
 
 # The grey value that `poisoned` makes infinite; `batch` never has a whole image of it.
 PIXEL = 255

@@ -7,10 +7,13 @@ import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import numpy as np
+from support import networks
 
 from prm_flax import PRMParams
-from prm_flax.interop.names import LAYOUTS
+from prm_flax.interop.names import LAYOUTS, Entry, torch_entries
+from prm_flax.interop.shapes import flatten, unflatten
 
 PUBLIC = Path(__file__).parents[1] / "golden" / "public"
 
@@ -59,6 +62,21 @@ def prm_params(arrays: dict[str, np.ndarray]) -> PRMParams:
     return PRMParams(*map(leaf, PRMParams._fields, axes))
 
 
+def entries(module: nn.Module, image: tuple[int, int, int]) -> dict[str, Entry]:
+    """A module's leaves by PyTorch's names, for images (h, w, c)."""
+    return torch_entries(flatten(networks.shapes(module, image, train=False)[0]))
+
+
+def leaves(named: dict[str, Entry], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays (or gradients) by PyTorch's names as the module's variables."""
+    return unflatten(
+        {
+            named[name].path: named[name].layout.from_torch(array, named[name].shape)
+            for name, array in arrays.items()
+        }
+    )
+
+
 def state_dict(file: Golden) -> dict[str, np.ndarray]:
     """The parameters of a network file, by meta.rule, float32."""
     shapes = zip(file.arrays["names"], file.arrays["shapes"], strict=True)
@@ -66,8 +84,8 @@ def state_dict(file: Golden) -> dict[str, np.ndarray]:
     return {str(name): _by_rule(str(name), json.loads(s), salt) for name, s in shapes}
 
 
-# Last part of a PRM's name -> the value made from the normal numbers n.
-_PRM_RULE = {
+# Last part of a PRM's or SGE's name -> the value made from the normal numbers n.
+_GATE_RULE = {
     "weight": lambda n: 0.5 * n,
     "bias": lambda n: 1 + 0.2 * n,
     "one": lambda n: 1 + 0.2 * n,
@@ -86,8 +104,8 @@ def _by_rule(name: str, shape: list[int], salt: str) -> np.ndarray:
     seed = zlib.crc32((salt + name).encode())
     n = np.random.RandomState(seed).standard_normal(shape)
     last = name.rpartition(".")[2]
-    if ".prm." in name:
-        value = _PRM_RULE[last](n)
+    if ".prm." in name or ".sge." in name:
+        value = _GATE_RULE[last](n)
     elif last in _STATISTICS_RULE:
         value = _STATISTICS_RULE[last](n)
     elif n.ndim in (2, 4):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from prm_flax.backbones.norm import BatchNorm
+from prm_flax.layers.norm import BatchNorm
 from train.state import TrainState, init_state
 from train.step import make_train_step
 

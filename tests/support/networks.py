@@ -42,8 +42,8 @@ def children(model, block):
 
 def tiny(**options):
     """Two blocks, the second with a stride and a shortcut: quick to compile."""
-    stem = {"stem": "3x3", "width": 8, "num_classes": 3}
-    return ResNet(BasicBlock, (1, 1), **stem | options)
+    small = {"depths": (1, 1), "stem": "3x3", "width": 8, "num_classes": 3}
+    return ResNet(BasicBlock, **small | options)
 
 
 class ShortMobileNet(MobileNetV2):

@@ -72,7 +72,9 @@ def test_a_config_is_checked_first(four_devices, what):
 
 def test_a_compiler_that_is_not_installed(monkeypatch):
     monkeypatch.setattr(aot, "COMPILERS", {"tpu": "no_such.package"})
-    with pytest.raises(ValueError, match=r"no_such.package.*\[train,preflight\]"):
+    with pytest.raises(
+        ValueError, match=r"no_such.package.*pip install '\.\[preflight\]'"
+    ):
         prepare(FOUR)
 
 

@@ -21,7 +21,7 @@ EXCHANGED = (4 * 175_884, 4 * 185_000)
 def test_a_small_network(topology, tmp_path):
     package = COMPILERS[parse_topology(topology).chip.kind]
     if not _installed(package):
-        pytest.skip(f"{package}, of the extra [preflight], is not installed")
+        pytest.skip(f"{package} is not installed: pip install '.[preflight]'")
     file = tmp_path / "numbers.json"
     flags = ["--topology", topology, "--per-device-batch", 16, "--json", file]
     ended = run("preflight", *flags, config=SMALL)

@@ -1,4 +1,4 @@
-"""The layers the backbones are made of, each a module so that it can be counted."""
+"""The layers networks are made of, each a module so that it can be counted."""
 
 import dataclasses
 from typing import Any
@@ -7,10 +7,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from prm_flax.backbones.norm import BatchNorm, Statistics
+from prm_flax.layers.norm import BatchNorm, Statistics
+from prm_flax.layers.precision import wide
 
 # He et al. 2015: normal with variance 2 / fan-out, as the official programs draw.
 kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def uniform(bound: float):
+    """U(-bound, bound), PyTorch's start of a dense layer with bound = 1/√fan-in."""
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
 
 
 class ReLU(nn.Module):
@@ -37,7 +47,7 @@ class MaxPool(nn.Module):
 
 def global_mean(x: jax.Array) -> jax.Array:
     """(b, h, w, c) -> (b, c): the mean over all positions, summed in float32."""
-    core = jnp.promote_types(x.dtype, jnp.float32)
+    core = wide(x.dtype)
     return x.mean((1, 2), dtype=core).astype(x.dtype)
 
 
@@ -49,6 +59,14 @@ class GlobalAveragePool(nn.Module):
         return global_mean(x)
 
 
+class GlobalMaxPool(nn.Module):
+    """The maximum over all positions."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(b, h, w, c) -> (b, c)."""
+        return x.max((1, 2))
+
+
 @dataclasses.dataclass(frozen=True)
 class Layers:
     """Builds the layers of one network, which share dtypes and batch-norm settings.
@@ -57,15 +75,15 @@ class Layers:
         dtype: of the computation, None for the input's and parameters' common one.
         param_dtype: of the parameters.
         batch_norm: images of a batch-norm statistic, or "global".
-        momentum: of the running statistics.
-        epsilon: of the batch norm.
+        bn_momentum: of the running statistics.
+        bn_epsilon: of the batch norm.
     """
 
     dtype: Any
     param_dtype: Any
     batch_norm: Statistics
-    momentum: float
-    epsilon: float
+    bn_momentum: float
+    bn_epsilon: float
 
     @property
     def _types(self) -> dict[str, Any]:
@@ -91,8 +109,8 @@ class Layers:
         init = nn.initializers.zeros if zero else nn.initializers.ones
         return BatchNorm(
             self.batch_norm,
-            self.momentum,
-            self.epsilon,
+            self.bn_momentum,
+            self.bn_epsilon,
             scale_init=init,
             name=name,
             **self._types,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support import hlo, sharded
 
-from prm_flax.backbones.norm import BatchNorm
+from prm_flax.layers.norm import BatchNorm
 
 SHAPE = (8, 3, 5, 4)
 EPSILON, MOMENTUM = 1e-3, 0.75

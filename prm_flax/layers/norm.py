@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from prm_flax.layers.precision import wide
+
 Statistics = int | Literal["global"]
 
 
@@ -37,7 +39,7 @@ class BatchNorm(nn.Module):
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from prm_flax.backbones.norm import BatchNorm
+        >>> from prm_flax.layers.norm import BatchNorm
         >>> x = jnp.arange(8.0).reshape(4, 1, 1, 2)
         >>> norm = BatchNorm(images=2)
         >>> variables = norm.init(jax.random.key(0), x)
@@ -63,8 +65,8 @@ class BatchNorm(nn.Module):
         channels = x.shape[-1:]
         scale = self.param("scale", self.scale_init, channels, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, channels, self.param_dtype)
-        core = jnp.promote_types(x.dtype, jnp.float32)
-        store = jnp.promote_types(self.param_dtype, jnp.float32)
+        core = wide(x.dtype)
+        store = wide(self.param_dtype)
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels, store)
         var = self.variable("batch_stats", "var", jnp.ones, channels, store)
         dtype = self.dtype or jnp.promote_types(x.dtype, self.param_dtype)
@@ -116,6 +118,6 @@ def _statistics(
 
 
 def _affine(x, mean, var, scale, bias, epsilon, dtype):
-    core = jnp.promote_types(x.dtype, jnp.float32)
+    core = wide(x.dtype)
     factor = scale * lax.rsqrt(var + epsilon)
     return ((x.astype(core) - mean) * factor + bias).astype(dtype)

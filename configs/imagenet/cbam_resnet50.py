@@ -1,0 +1,14 @@
+"""CBAM-ResNet-50 on ImageNet.
+
+python -m train fit configs/imagenet/cbam_resnet50.py --data.root FOLDER
+
+Paper: 77.2840 % top-1, 93.6005 % top-5 (Table 1).
+Expected: the paper's figure, of one run of the authors; not measured here.
+"""
+
+from configs.imagenet.recipe import resnet
+from train.config import Config, Model
+
+
+def config() -> Config:
+    return resnet("imagenet_cbam_resnet50", Model(name="cbam_resnet50"))

@@ -1,0 +1,14 @@
+"""GE-ResNet-50 on ImageNet.
+
+python -m train fit configs/imagenet/ge_resnet50.py --data.root FOLDER
+
+Paper: 76.2357 % top-1, 92.9847 % top-5 (Table 1).
+Expected: the paper's figure, of one run of the authors; not measured here.
+"""
+
+from configs.imagenet.recipe import resnet
+from train.config import Config, Model
+
+
+def config() -> Config:
+    return resnet("imagenet_ge_resnet50", Model(name="ge_resnet50"))

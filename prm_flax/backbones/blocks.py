@@ -1,0 +1,88 @@
+"""The residual blocks of ResNet v1.5 (stride in the 3×3 convolution)."""
+
+import math
+
+import flax.linen as nn
+
+from prm_flax.attention.sk import SK
+from prm_flax.backbones.slot import Recalibration, recalibrated
+from prm_flax.layers.basic import Layers, ReLU
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and the identity, or a 1×1 convolution of it.
+
+    `selective` replaces the first, which a norm and a ReLU follow as SK's own do; the
+    second has no ReLU before the sum.
+    """
+
+    planes: int
+    stride: int
+    stage: int
+    layers: Layers
+    recalibration: Recalibration | None
+    slot: str
+    selective: bool
+    zero_init: bool
+
+    expansion = 1
+
+    @nn.compact
+    def __call__(self, x, train):
+        """(b, h, w, c) -> (b, h/stride, w/stride, planes)."""
+        conv, norm = self.layers.conv, self.layers.norm
+        y = _three_by_three(self, x, 1, train)
+        y = conv(self.planes, 3, "conv2")(y)
+        y = norm("bn2", zero=self.zero_init)(y, train)
+        y = recalibrated(self, self.recalibration, self.slot, y, self.stage, train)
+        return ReLU()(y + _shortcut(self, x, y, train))
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3 and 1×1 convolutions and the identity, or a 1×1 convolution of it.
+
+    `selective` replaces the 3×3.
+    """
+
+    planes: int
+    stride: int
+    stage: int
+    layers: Layers
+    recalibration: Recalibration | None
+    slot: str
+    selective: bool
+    zero_init: bool
+
+    expansion = 4
+
+    @nn.compact
+    def __call__(self, x, train):
+        """(b, h, w, c) -> (b, h/stride, w/stride, 4·planes)."""
+        conv, norm = self.layers.conv, self.layers.norm
+        y = ReLU()(norm("bn1")(conv(self.planes, 1, "conv1")(x), train))
+        y = _three_by_three(self, y, 2, train)
+        y = conv(4 * self.planes, 1, "conv3")(y)
+        y = norm("bn3", zero=self.zero_init)(y, train)
+        y = recalibrated(self, self.recalibration, self.slot, y, self.stage, train)
+        return ReLU()(y + _shortcut(self, x, y, train))
+
+
+def _three_by_three(block, x, number: int, train):
+    """The block's 3×3 convolution, norm and ReLU, or SK in their place."""
+    layers, planes, stride = block.layers, block.planes, block.stride
+    if not block.selective:
+        x = layers.conv(planes, 3, f"conv{number}", stride)(x)
+        return ReLU()(layers.norm(f"bn{number}")(x, train))
+    # As many of its 32 as divide both sides: small networks have 16 channels.
+    groups = math.gcd(SK.groups, x.shape[-1], planes)
+    sk = SK(planes, stride, groups=groups, number=number, **vars(layers))
+    # Its layers are the block's own, as in PyTorch's names.
+    nn.share_scope(block, sk)
+    return sk(x, train)
+
+
+def _shortcut(block, x, y, train):
+    if x.shape == y.shape:
+        return x
+    x = block.layers.conv(y.shape[-1], 1, "downsample_0", block.stride)(x)
+    return block.layers.norm("downsample_1")(x, train)

@@ -1,0 +1,1 @@
+"""What networks and attention modules are made of: norms, poolings, activations."""
