@@ -1,0 +1,172 @@
+"""What both TPU kernels do with a block: positions × images × channels, on the chip.
+
+A block is (h, w, b, l): all positions of b images and l channels, in the layout that XLA
+itself gives to the features of convolutions on a TPU, images in sublanes and channels in
+lanes. A sum over positions adds whole registers. A sum over a group's channels is a
+product with a 0/1 matrix (l, l), which leaves the sum on each of the group's lanes: so
+whatever belongs to a group is an array (b, l) that repeats itself in its lanes.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from prm_flax.prm.kernels.distance import Density, density
+from prm_flax.prm.kernels.options import Options
+from prm_flax.prm.kernels.tpu_similarity import LANES_SIMILARITIES
+from prm_flax.prm.numerics import SIGMA_EPSILON
+
+Total = Callable[[jax.Array], jax.Array]
+
+
+class Weights(NamedTuple):
+    """The parameters: α, β, λ, ξ as (1, l), θ's two numbers and d as scalars."""
+
+    alpha: jax.Array
+    beta: jax.Array
+    lam: jax.Array
+    xi: jax.Array
+    theta_row: jax.Array
+    theta_column: jax.Array
+    d: jax.Array
+
+
+class Look(NamedTuple):
+    """Query row and column (b, l) int32, query and context vectors (b, l)."""
+
+    row: jax.Array
+    column: jax.Array
+    query: jax.Array
+    context: jax.Array
+
+
+class Moments(NamedTuple):
+    """Mean (b, l) of the scores, 1/(σ + ε), and σ where it is not 0, else 0."""
+
+    mean: jax.Array
+    inverse: jax.Array
+    sigma: jax.Array
+
+
+def totals(channels: int, lanes: int) -> Total:
+    """(..., b, l) -> the sums over groups of so many channels, on each of their lanes."""
+    group = [
+        lax.broadcasted_iota(jnp.int32, (lanes, lanes), i) // channels for i in (0, 1)
+    ]
+    same = group[0] == group[1]
+
+    def total(x):
+        flat = x.reshape(-1, lanes)
+        # Products of bfloat16 with 0 and 1 are exact in one pass.
+        precision = None if x.dtype == jnp.bfloat16 else lax.Precision.HIGHEST
+        summed = lax.dot_general(
+            flat,
+            same.astype(x.dtype),
+            (((1,), (0,)), ((), ())),
+            precision=precision,
+            preferred_element_type=jnp.float32,
+        )
+        return summed.reshape(x.shape)
+
+    return total
+
+
+def over_rows(h: int, body: Callable, init):
+    """`body(row, carry)` for each row of the map."""
+    return lax.fori_loop(0, h, body, init)
+
+
+def zeros(ref) -> jax.Array:
+    """(b, l) of a block."""
+    return jnp.zeros(ref.shape[2:], jnp.float32)
+
+
+def look(x_ref, total: Total) -> Look:
+    """Finds each group's query, the first position of the largest sum, and its mean."""
+    h, w, *_ = x_ref.shape
+    first = x_ref[0, 0].astype(jnp.float32)
+    column = lax.broadcasted_iota(jnp.int32, x_ref.shape[1:], 0)
+
+    def body(row, carry):
+        best, found, rest = carry
+        sums, x = total(x_ref[row]), x_ref[row].astype(jnp.float32)
+        top = sums.max(0)
+        at = jnp.where(sums == top, column, w).min(0)
+        here = row, at, jnp.where(column == at, x, 0.0).sum(0)
+        better = (top > best) | (row == 0)
+        found = tuple(
+            jnp.where(better, new, old) for new, old in zip(here, found, strict=True)
+        )
+        return jnp.where(better, top, best), found, rest + (x - first).sum(0)
+
+    zero = zeros(x_ref)
+    at = zero.astype(jnp.int32)
+    _, found, rest = over_rows(h, body, (zero, (at, at, zero), zero))
+    # The first is subtracted and added again: a constant map has its own value as mean.
+    return Look(*found, first + rest / (h * w))
+
+
+def encoding(
+    row, shape: tuple[int, ...], seen: Look, weights: Weights
+) -> tuple[Density, Density]:
+    """D's terms at a row of the map: of the row (b, l), of the columns (w, b, l)."""
+    columns = lax.broadcasted_iota(jnp.int32, shape, 0)
+    down = jnp.abs(row - seen.row).astype(jnp.float32)
+    across = jnp.abs(columns - seen.column).astype(jnp.float32)
+    return (
+        density(down, weights.theta_row, weights.d),
+        density(across, weights.theta_column, weights.d),
+    )
+
+
+def nearness(row, shape, seen: Look, weights: Weights, options: Options) -> jax.Array:
+    """D at a row of the map."""
+    if not options.position:
+        return jnp.ones(shape, jnp.float32)
+    down, across = encoding(row, shape, seen, weights)
+    return down.value + across.value
+
+
+def score(
+    x_ref, s_ref, seen: Look, weights: Weights, total: Total, options: Options
+) -> None:
+    """Writes the scores S."""
+    phi = LANES_SIMILARITIES[options.similarity]
+
+    def body(row, carry):
+        x = x_ref[row].astype(jnp.float32)
+        near = weights.alpha * nearness(row, x.shape, seen, weights, options)
+        by_query = near * phi.summand(x, seen.query, total)
+        by_context = weights.beta * phi.summand(x, seen.context, total)
+        s_ref[row] = total(by_query + by_context)
+        return carry
+
+    over_rows(x_ref.shape[0], body, 0)
+
+
+def moments(s_ref, options: Options) -> Moments:
+    """Of the scores, in units of their largest deviation: see `numerics.normalized`."""
+    h, w, *_ = s_ref.shape
+    zero = zeros(s_ref)
+    if not options.normalize:
+        return Moments(zero, zero + 1, zero)
+    first = s_ref[0, 0]
+    rest = over_rows(h, lambda row, sum_: sum_ + (s_ref[row] - first).sum(0), zero)
+    mean = first + rest / (h * w)
+
+    def deviate(row, largest):
+        return jnp.maximum(largest, jnp.abs(s_ref[row] - mean).max(0))
+
+    largest = over_rows(h, deviate, zero)
+    spread = largest > jnp.finfo(jnp.float32).tiny
+    unit = jnp.where(spread, largest, 1.0)
+
+    def square(row, sum_):
+        return sum_ + jnp.square((s_ref[row] - mean) / unit).sum(0)
+
+    variance = over_rows(h, square, zero) / max(h * w - options.ddof, 1)
+    sigma = jnp.where(spread, unit * jnp.sqrt(jnp.where(spread, variance, 1.0)), 0.0)
+    return Moments(mean, 1 / (sigma + SIGMA_EPSILON), sigma)
