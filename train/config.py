@@ -189,7 +189,7 @@ class Config:
     parallel: Literal["jit", "pmap"] = "jit"
     """How the devices share a step: the same numbers either way. pmap needs
     model.batch_norm as a number of images."""
-    distributed: bool = False
+    distributed: Switch = False
     """This process is one of several: it joins the others through Cloud TPU, Slurm,
     Open MPI or Kubernetes."""
     heartbeat_seconds: int = 60
