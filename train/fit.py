@@ -18,7 +18,8 @@ from train.distributed import on_first
 from train.feed import Feed
 from train.files import local
 from train.hooks import Run
-from train.initial import first_state, has_saved, read_init
+from train.init_file import read_init
+from train.initial import first_state, has_saved
 from train.lock import lock, prepare_workdir
 from train.loop import Cadence, Clock, Loop
 from train.profile import profiled

@@ -16,7 +16,8 @@ from train.config import Config, Predict
 from train.console import say
 from train.evaluate import evaluate, weights_of
 from train.files import local
-from train.initial import first_state, read_init, uses_file
+from train.init_file import read_init
+from train.initial import first_state, uses_file
 from train.metrics import scalars
 from train.state import TrainState
 from train.step import normalize

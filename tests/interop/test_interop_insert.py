@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from interop.support import shapes_of
+from interop.support import shapes_of, trained
 
 from prm_flax import create_model
 from prm_flax.backbones.resnet import Bottleneck, ResNet
@@ -33,22 +33,6 @@ def bottlenecks(prm):
 def mnasnet(prm):
     """Inverted residuals; MobileNetV2's are in tests/e2e, with its real weights."""
     return create_model("prm_mnasnet1_0" if prm else "mnasnet1_0", 10)
-
-
-def trained(model, seed=0):
-    """Weights whose signals neither vanish nor explode; norms that do something."""
-    generator = np.random.default_rng(seed)
-    centres = {"scale": 1.0, "var": 1.0}
-
-    def draw(path, leaf):
-        name = path[-1].key
-        if name == "kernel":
-            numbers = generator.normal(size=leaf.shape)
-            return numbers / np.sqrt(np.prod(leaf.shape[:-1]))
-        spread = generator.uniform(-0.3, 0.3, leaf.shape)
-        return centres.get(name, 0.0) + spread
-
-    return jax.tree_util.tree_map_with_path(draw, shapes_of(model))
 
 
 def with_prm(model, plain, weights):
