@@ -9,15 +9,18 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 CONFIG ?= configs/fashion_mnist/prm_resnet14.py
 JOBS ?= 2
 
-.PHONY: help env data train evaluate predict test lint format figures clean
+.PHONY: help env data weights train evaluate predict predict-photo test lint format \
+	figures clean
 
 help:
 	@echo "make train     environment, data, PRM-ResNet-14 on Fashion-MNIST"
 	@echo "make test      environment, data, every test"
 	@echo "make env       the environment alone, in $(VENV)"
 	@echo "make data      Fashion-MNIST alone"
+	@echo "make weights   MobileNetV2's public weights, twenty photos, class names"
 	@echo "make evaluate  test accuracy of the trained network"
 	@echo "make predict   classes and query points of test images"
+	@echo "make predict-photo PHOTO=FILE  what MobileNetV2 sees on a photo"
 	@echo "make lint      format, lint, types, import direction"
 	@echo "make format    formats the code"
 	@echo "make figures   draws the pictures of the documents"
@@ -34,6 +37,9 @@ $(VENV)/.complete: pyproject.toml constraints.txt
 data: env
 	@$(BIN)/python -m train.data.fashion_mnist
 
+weights: env
+	@$(BIN)/python -m train.data.samples
+
 train: env
 	@$(BIN)/python -m train fit $(CONFIG) $(ARGS)
 
@@ -43,7 +49,12 @@ evaluate: env
 predict: env
 	@$(BIN)/python -m train predict $(CONFIG) $(ARGS)
 
-test: env data
+predict-photo: weights
+	@$(BIN)/python -m train predict configs/imagenet/mobilenet_v2.py \
+		--init "$$($(BIN)/python -m train.data.samples)/mobilenet_v2-b0353104.pth" \
+		$(if $(PHOTO),--predict.images "$(PHOTO)") $(ARGS)
+
+test: env data weights
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: env

@@ -13,6 +13,7 @@ from jax.experimental import topologies
 
 from train import sharding
 from train.build import assemble, check_options
+from train.check import check_images
 from train.chips import Topology
 from train.config import Config
 from train.flops import flops
@@ -92,7 +93,9 @@ def build_step(config: Config, topology: Topology, per_device_batch: int) -> Bui
         )
     check_options(config, topology.devices)
     mesh = sharding.make_mesh(_devices(topology))
-    experiment = assemble(config, mesh, sketch(config))
+    images = sketch(config)
+    check_images(config, images.train_images)
+    experiment = assemble(config, mesh, images)
     batch = _batch(config, mesh, experiment.input.image_shape)
     step: Any = experiment.train_step
     traced = step.trace(experiment.abstract_state, batch)

@@ -19,7 +19,6 @@ from train.check import (
     check_classes,
     check_config,
     check_dtype,
-    check_images,
     check_known,
     check_shares,
 )
@@ -104,7 +103,6 @@ def check_options(config: Config, devices: int) -> None:
 
 def assemble(config: Config, mesh: Mesh, images: Input) -> Experiment:
     """What a config describes, on these devices and images; no image is read."""
-    check_images(config, images.train_images)
     check_classes(config, len(images.class_names))
     check_channels(config, images.image_shape[-1])
     options = model_options(config.model) | {"num_classes": len(images.class_names)}

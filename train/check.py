@@ -28,6 +28,11 @@ def check_config(config: Config) -> None:
             f"data.eval_resize must be at least data.image_size, got "
             f"{config.data.eval_resize} and {config.data.image_size}"
         )
+    if config.init.new and config.init.file is None:
+        wrong.append(
+            f"init.new needs init.file, the weights that all else starts from (--init "
+            f"FILE), got {', '.join(config.init.new)} and no file"
+        )
     if wrong:
         raise ValueError("; ".join(wrong) + ".")
 

@@ -32,6 +32,7 @@ FREE_TO_RESUME = (
 OPEN_ENDED = ("step",)
 # Fields that a trained network's answers do not depend on either.
 FREE_TO_USE = (*FREE_TO_RESUME, "name", "epochs", "batch_size", "seed", "optim.")
+FREE_TO_USE += ("init.",)
 FREE_TO_USE += ("data.source", "data.crop_padding", "data.flip", "model.remat")
 FREE_TO_USE += ("data.crop_area", "data.crop_aspect", "data.mixup", "data.cutmix")
 FREE_TO_USE += ("data.randaugment", "data.randaugment_magnitude")
@@ -50,6 +51,12 @@ def claim(workdir: epath.Path, config: Config) -> None:
     check_same(workdir, config, FREE_TO_RESUME + longer)
     text = json.dumps(_flat(config), indent=1) + "\n"
     write_whole(workdir / FILE, text.encode())
+
+
+def started_from(workdir: epath.Path, config: Config) -> bool:
+    """Whether the folder's run started from the weights that the config names."""
+    earlier, given = _recorded(workdir), _flat(config)
+    return all(earlier.get(name) == given[name] for name in ("init.file", "init.new"))
 
 
 def check_same(workdir: epath.Path, config: Config, free: tuple[str, ...]) -> None:

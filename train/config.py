@@ -22,6 +22,20 @@ Switch = Annotated[
 ]
 _TRUTH = {"True": True, "False": False}
 
+# Words, also with commas between them: prm fc, or prm,fc.
+Words = Annotated[
+    tuple[str, ...],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="WORD,…",
+        instance_from_str=lambda words: tuple(
+            w for w in ",".join(words).split(",") if w
+        ),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: list(value),
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Model:
@@ -65,7 +79,8 @@ class Data:
 
     source: str = "fashion_mnist"
     """fashion_mnist, idx (any set in MNIST's four files), imagenet2012 (prepared by
-    tensorflow-datasets), image_folder (train/CLASS/FILE), fake or fake_imagenet."""
+    tensorflow-datasets), image_folder (train/CLASS/FILE), imagenet_photos (twenty, the
+    same to train and test), fake or fake_imagenet."""
     root: str | None = None
     """Folder of the files; None takes that of the environment's PRM_DATA_DIR."""
     mean: tuple[float, ...] = (0.5,)
@@ -149,6 +164,19 @@ class Optim:
 
 
 @dataclass(frozen=True)
+class Init:
+    """The weights that a run starts from; a resumed run goes on with its own."""
+
+    file: Annotated[str | None, tyro.conf.arg(aliases=("--init",))] = None
+    """A .pth file with PyTorch's names, or a .safetensors file of ours; None draws the
+    weights at random. `predict`, `evaluate` and `export` use them as they are unless
+    the run's folder has a run that started from them."""
+    new: Words = ()
+    """What starts fresh although there is a file, parts of PyTorch's names: prm (PRMs
+    are put in so that the outputs stay), fc (the classifier)."""
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """When the run is saved; it is always saved at its end and on SIGTERM or Ctrl-C."""
 
@@ -179,6 +207,7 @@ class Config:
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
     optim: Optim = field(default_factory=Optim)
+    init: Init = field(default_factory=Init)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     log: Log = field(default_factory=Log)
     epochs: int = 100
@@ -189,7 +218,7 @@ class Config:
     parallel: Literal["jit", "pmap"] = "jit"
     """How the devices share a step: the same numbers either way. pmap needs
     model.batch_norm as a number of images."""
-    distributed: bool = False
+    distributed: Switch = False
     """This process is one of several: it joins the others through Cloud TPU, Slurm,
     Open MPI or Kubernetes."""
     heartbeat_seconds: int = 60
@@ -211,7 +240,8 @@ class Predict:
     count: int = 16
     """How many of the test images."""
     output: str | None = None
-    """The picture's file; by default predict.png in the run's folder."""
+    """The picture's file; by default predict.png in the run's folder, or here if the
+    weights are of init.file."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import jax
 
+from prm_flax.interop.shapes import Path
 from train import overview
 from train.build import Experiment, build
+from train.check import check_images
 from train.checkpoint import Checkpoints
 from train.claim import claim
 from train.config import Config
@@ -16,6 +18,8 @@ from train.distributed import on_first
 from train.feed import Feed
 from train.files import local
 from train.hooks import Run
+from train.init_file import read_init
+from train.initial import first_state, has_saved
 from train.lock import lock, prepare_workdir
 from train.loop import Cadence, Clock, Loop
 from train.profile import profiled
@@ -28,6 +32,9 @@ from train.stop import stop_on_signal
 def fit(config: Config) -> int:
     """Trains; returns the exit code: 0 finished, 128 + signal stopped and saved."""
     experiment = build(config)
+    check_images(config, experiment.input.train_images)
+    # What is saved comes before init.file, which need not be there any more.
+    given = {} if has_saved(experiment) else read_init(experiment)
     with contextlib.ExitStack() as held:
         stop = held.enter_context(stop_on_signal())
         ours: list[Callable[[], None]] = []
@@ -35,7 +42,7 @@ def fit(config: Config) -> int:
         folder = experiment.workdir / "checkpoints"
         checkpoints = Checkpoints(folder, config.checkpoint.keep)
         held.enter_context(contextlib.closing(checkpoints))
-        state, clock = _start(experiment, checkpoints)
+        state, clock = _start(experiment, checkpoints, given)
         start = int(state.step)
         log = _scalars(experiment, start)
         feed = _feed(experiment, start)
@@ -87,11 +94,11 @@ def _cadence(experiment: Experiment) -> Cadence:
 
 
 def _start(
-    experiment: Experiment, checkpoints: Checkpoints
+    experiment: Experiment, checkpoints: Checkpoints, given: dict[Path, jax.Array]
 ) -> tuple[TrainState, Clock]:
     """The last saved state, or the first."""
     if checkpoints.latest() is None:
-        return experiment.init(), Clock()
+        return first_state(experiment, given), Clock()
     state, notes = checkpoints.restore(experiment.abstract_state)
     return state, Clock(notes["train_seconds"])
 

@@ -1,5 +1,6 @@
 """`evaluate` and `predict`: what a trained run says of the test set, of any image."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from train.config import Config, Predict
 from train.console import say
 from train.evaluate import evaluate, weights_of
 from train.files import local
+from train.init_file import read_init
+from train.initial import first_state, uses_file
 from train.metrics import scalars
 from train.state import TrainState
 from train.step import normalize
@@ -41,7 +44,7 @@ def evaluate_run(config: Config) -> int:
 
 def predict(config: Config, what: Predict) -> int:
     """Prints the classes of images and draws them; returns the exit code."""
-    experiment = build(config)
+    experiment = build(_without_imagenet(config))
     if what.images:
         # Before the network is restored: a wrong file is an early error.
         images = np.stack([experiment.input.read(Path(path)) for path in what.images])
@@ -54,7 +57,7 @@ def predict(config: Config, what: Predict) -> int:
     probabilities, queries = look(experiment, state, images)
     for name, row in zip(names, probabilities, strict=True):
         say(f"{name}: {_best(row, classes)}")
-    output = Path(what.output or local(experiment.workdir) / "predict.png")
+    output = Path(what.output or _folder(experiment) / "predict.png")
     n = min(len(images), DRAWN)
     plots.predictions(
         output,
@@ -68,13 +71,29 @@ def predict(config: Config, what: Predict) -> int:
     return 0
 
 
+def _without_imagenet(config: Config) -> Config:
+    """Weights from a file need of ImageNet but the names of its classes."""
+    data = config.data
+    if config.init.file is None or data.source != "imagenet2012" or data.root:
+        return config
+    photos = dataclasses.replace(data, source="imagenet_photos", workers=0)
+    return dataclasses.replace(config, data=photos)
+
+
+def _folder(experiment: Experiment) -> Path:
+    """Where the picture goes: the run's folder, or here if there is no run."""
+    return Path() if uses_file(experiment) else local(experiment.workdir)
+
+
 def restore(experiment: Experiment) -> TrainState:
-    """The last state that the experiment's run saved."""
+    """The last state that the experiment's run saved, or the weights of init.file."""
+    if uses_file(experiment):
+        return first_state(experiment, read_init(experiment))
     folder = experiment.workdir / "checkpoints"
     if not folder.is_dir():
         raise CheckpointError(
             f"no run in {experiment.workdir}. Train first: python -m train fit …, with "
-            "the same config and --workdir."
+            "the same config and --workdir. Or give a file of weights: --init FILE."
         )
     check_same(experiment.workdir, experiment.config, FREE_TO_USE)
     state, _ = Checkpoints(folder).restore(experiment.abstract_state)
@@ -91,11 +110,11 @@ def look(experiment: Experiment, state: TrainState, images: np.ndarray):
     state = jax.device_get(state)
     logits = experiment.predict_step(state, images)
     probabilities = np.asarray(jax.nn.softmax(logits.astype("float32")))
-    if not experiment.config.model.name.startswith("prm_"):
-        return probabilities, {}
-    data = experiment.config.data
+    model, data = experiment.model, experiment.config.data
     ready = normalize(images, data.mean, data.std)
-    return probabilities, maps.stage_queries(experiment.model, state.variables, ready)
+    if not maps.has_prm(model, state.variables, ready):
+        return probabilities, {}
+    return probabilities, maps.stage_queries(model, state.variables, ready)
 
 
 def _best(probabilities: np.ndarray, names: tuple[str, ...], count: int = 5) -> str:

@@ -15,6 +15,7 @@ from train.data.image_folder import load_image_folder
 from train.data.imagenet import load_imagenet
 from train.data.input import Input
 from train.data.order import Shard
+from train.data.photos import load_photos, photo_folder
 from train.data.record_input import RecordInput
 from train.data.records import RecordSplits
 from train.data.source import Splits
@@ -39,10 +40,12 @@ def _arrays(load: Callable[[Config], Splits]) -> Loader:
     return make
 
 
-def _records(load: Callable[..., RecordSplits]) -> Loader:
+def _records(
+    load: Callable[..., RecordSplits], root_of: Callable[[Config], str]
+) -> Loader:
     def make(config: Config, shard: Shard) -> Input:
         data = config.data
-        root = _root(config)
+        root = root_of(config)
         sizes = Sizes(
             data.image_size,
             data.eval_resize,
@@ -85,6 +88,10 @@ def _root(config: Config) -> str:
     return root
 
 
+def _photo_folder(config: Config) -> str:
+    return config.data.root or photo_folder()
+
+
 def _cores() -> int:
     """Cores this process may use, at most 32: more workers only take memory."""
     return min(32, len(os.sched_getaffinity(0)))
@@ -94,8 +101,9 @@ SOURCES: MappingProxyType[str, Loader] = MappingProxyType(
     {
         "fashion_mnist": _arrays(lambda config: load_fashion_mnist(config.data.root)),
         "idx": _arrays(lambda config: load_idx(_root(config))),
-        "imagenet2012": _records(load_imagenet),
-        "image_folder": _records(load_image_folder),
+        "imagenet2012": _records(load_imagenet, _root),
+        "image_folder": _records(load_image_folder, _root),
+        "imagenet_photos": _records(load_photos, _photo_folder),
         "fake": _arrays(lambda config: fake(config.seed, 4096, (28, 28, 1), 10)),
         "fake_imagenet": _fake_imagenet,
     }

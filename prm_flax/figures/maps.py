@@ -19,6 +19,25 @@ class _Sown(NamedTuple):
     size: tuple[int, int]
 
 
+def has_prm(model: nn.Module, variables, images) -> bool:
+    """Whether a network has a PRM, and so query points; nothing is computed.
+
+    Args:
+        model: a network.
+        variables: its parameters and batch statistics.
+        images: (b, h, w, c) what the network takes.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from prm_flax import create_model
+        >>> from prm_flax.figures.maps import has_prm
+        >>> model, images = create_model("resnet14"), jnp.zeros((1, 32, 32, 3))
+        >>> has_prm(model, model.init(jax.random.key(0), images), images)
+        False
+    """
+    return bool(jax.eval_shape(partial(_watched, model), variables, images))
+
+
 def queries(model: nn.Module, variables, images) -> dict[str, np.ndarray]:
     """The query points of every PRM in a network, in pixels of its input.
 
@@ -107,8 +126,7 @@ def _sown(model: nn.Module, variables, images) -> dict[str, _Sown]:
 
 # A jitted function returns a dict with its keys sorted (layer1_10 before layer1_2),
 # an OrderedDict as it was filled, that is as the network ran.
-@partial(jax.jit, static_argnums=0)
-def _query(model, variables, images):
+def _watched(model, variables, images):
     _, state = model.apply(variables, images, mutable=["intermediates"])
     found = OrderedDict()
     sown: dict[tuple[str, ...], Any] = flatten_dict(state.get("intermediates", {}))
@@ -122,3 +140,6 @@ def _query(model, variables, images):
             key = name if len(maps) == 1 else f"{name}[{k}]"
             found[key] = (each.query, np.array(each.gate.shape[-3:-1]))
     return found
+
+
+_query = jax.jit(_watched, static_argnums=0)

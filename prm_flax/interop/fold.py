@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from prm_flax.interop.shapes import Path, flatten, unflatten
+from prm_flax.interop.takers import takers
 from prm_flax.layers.norm import BatchNorm
 
 
@@ -81,23 +82,12 @@ def _norms_after_convolutions(
     model: nn.Module, variables: Any, image_shape: tuple[int, int, int]
 ) -> dict[Path, tuple[Path, float]]:
     """Path of a norm -> path of the convolution whose output it takes, and ε."""
-    norms: dict[Path, tuple[Path, float]] = {}
-    # The arrays are kept, so that no two have one id.
-    outputs: dict[int, tuple[Path, jax.Array]] = {}
 
-    def watch(call, args, kwargs, context):
-        module = context.module
-        if isinstance(module, BatchNorm) and id(args[0]) in outputs:
-            norms[module.path] = outputs[id(args[0])][0], module.epsilon
-        result = call(*args, **kwargs)
-        if isinstance(module, nn.Conv) and not module.use_bias:
-            outputs[id(result)] = module.path, result
-        return result
+    def gives(module):
+        return isinstance(module, nn.Conv) and not module.use_bias
 
-    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    with nn.intercept_methods(watch):
-        jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
-    return norms
+    found = takers(model, variables, image_shape, gives, BatchNorm)
+    return {norm.path: (source, norm.epsilon) for source, norm in found}
 
 
 def _folded(variables: Any, norms: dict[Path, tuple[Path, float]]) -> dict[str, Any]:

@@ -18,6 +18,19 @@ _ADVICE = (
 )
 
 
+class MismatchError(ValueError):
+    """A state dict that does not fit a model.
+
+    Attributes:
+        problems: a line for each name that does not fit.
+        names: these names.
+    """
+
+    def __init__(self, problems: list[str], names: list[str]):
+        super().__init__(report("a state dict must fit the model", problems, _ADVICE))
+        self.problems, self.names = problems, names
+
+
 def clean(state_dict: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
     """Arrays without batch counters, and without a prefix "module." of all names."""
     prefix = "module."
@@ -49,16 +62,18 @@ def has_part(name: str, parts: tuple[str, ...]) -> bool:
 def require_match(
     entries: Mapping[str, Entry], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Raises one error with every name that does not fit, or is not of numbers."""
+    """Raises a MismatchError if a name does not fit, or is not of numbers."""
     expected = {name: entry.torch_shape for name, entry in entries.items()}
     received = {name: array.shape for name, array in arrays.items()}
-    wrong = [
-        f"not real numbers: {name}, received dtype {array.dtype}"
-        for name, array in arrays.items()
-        if not _is_real(array)
-    ]
-    if problems := differences(expected, received) + wrong:
-        raise ValueError(report("a state dict must fit the model", problems, _ADVICE))
+    unreal = [name for name, array in arrays.items() if not _is_real(array)]
+    problems = differences(expected, received)
+    for name in unreal:
+        dtype = arrays[name].dtype
+        problems.append(f"not real numbers: {name}, received dtype {dtype}")
+    if problems:
+        every = expected | received
+        differ = [n for n in every if expected.get(n) != received.get(n)]
+        raise MismatchError(problems, list(dict.fromkeys(differ + unreal)))
 
 
 def _is_real(array: np.ndarray) -> bool:

@@ -73,7 +73,7 @@ def start(workdir, *flags):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     command = ["-m", "train", "fit", TINY, "--workdir", str(workdir), *FLAGS, *flags]
-    return start_several(2, [*command, "--distributed", "True"], compiled)
+    return start_several(2, [*command, "--distributed"], compiled)
 
 
 def finish(processes):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from prm_flax import PRM, create_model
-from prm_flax.figures.maps import queries, stage_queries
+from prm_flax.figures.maps import has_prm, queries, stage_queries
 
 
 class Pooled(nn.Module):
@@ -123,6 +123,13 @@ def test_a_network_gives_its_sown_queries_and_three_stages():
     assert [*stages] == ["stage1", "stage2", "stage3"]
     np.testing.assert_array_equal(stages["stage3"], found["layer3_1/prm"])
     np.testing.assert_array_equal(stages["stage1"], found["layer1_1/prm"])
+
+
+@pytest.mark.parametrize("model, has", [(Three(), True), (nn.Dense(3), False)])
+def test_whether_there_is_a_prm_is_asked_without_computing(model, has):
+    x = bright((0, 2, 3, 0), shape=(1, 4, 4, 1))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), x)
+    assert has_prm(model, shapes, x) is has
 
 
 def test_a_network_without_prm_is_refused_with_what_to_take():

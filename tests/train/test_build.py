@@ -11,6 +11,7 @@ from support.run import REPO, TINY
 
 from prm_flax import complexity, create_model, list_models
 from prm_flax.backbones import registry
+from prm_flax.backbones.prefixes import PRM_OPTIONS
 from train.build import (
     ROOT,
     build,
@@ -93,7 +94,7 @@ def test_every_option_arrives(option):
     model = create_model(
         "prm_resnet14", 10, **model_options(Model(**{option: GIVEN[option]}))
     )
-    place = model.recalibration if option in registry.PRM_OPTIONS else model
+    place = model.recalibration if option in PRM_OPTIONS else model
     assert getattr(place, option) == GIVEN[option]
 
 

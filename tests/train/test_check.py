@@ -15,7 +15,7 @@ from train.check import (
     check_known,
     check_shares,
 )
-from train.config import Config, Data, Model, Optim
+from train.config import Config, Data, Init, Model, Optim
 from train.rules import RULES
 
 NAN, INF = math.nan, math.inf
@@ -179,6 +179,14 @@ def test_mean_and_std_are_one_or_one_a_channel(field):
         check_channels(Config(name="run", data=Data(**{field: given})), 3)
     with pytest.raises(ValueError, match=rf"data\.{field} must be .*2 numbers, 3 chan"):
         check_channels(Config(name="run", data=Data(**{field: (0.5, 0.4)})), 3)
+
+
+def test_new_parts_need_a_file_for_the_others():
+    check_config(Config(name="run", init=Init("a.pth", ("prm",))))
+    with pytest.raises(
+        ValueError, match=r"init\.new needs init\.file.* got prm and no"
+    ):
+        check_config(Config(name="run", init=Init(None, ("prm",))))
 
 
 def test_an_unknown_name_gets_the_nearest():

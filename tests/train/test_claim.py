@@ -36,6 +36,8 @@ TRAINING = {
     "data.randaugment": 2,
     "optim.ema": 0.9,
     "model.remat": True,
+    "init.file": "other.pth",
+    "init.new": ("prm",),
 }
 NETWORK = {
     "model.name": "resnet20",

@@ -6,7 +6,7 @@ from support.run import REPO, TINY
 from prm_flax import list_models
 from train import cli
 from train.cli import COMMANDS, load_config, main, parse
-from train.config import Config
+from train.config import Config, Init
 
 
 @pytest.fixture
@@ -114,6 +114,8 @@ WRONG = {
     "exemption": (["--optim.no-decay", "norm"], ["norm", "norms"]),
     "parts": (["--optim.accumulate", "2"], ["needs model.batch_norm", "at most 8"]),
     "bad images": (["--data.on-bad-image", "grey"], ["grey", "skip"]),
+    "no weights": (["--init", "none.pth"], ["none.pth is not there", "make weights"]),
+    "new of nothing": (["--init.new", "prm"], ["init.new needs init.file"]),
     "name": (["--name", "a/b"], ["name must be a plain name"]),
 }
 
@@ -157,6 +159,19 @@ def test_flags_change_their_fields_and_nothing_else():
         want.log,
     )
     assert (got.model.name, got.optim.ema) == (want.model.name, want.optim.ema)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--init a.pth --init.new prm,fc",
+        "--init a.pth --init.new prm fc",
+        "--init.file a.pth --init.new prm, fc --epochs 2",
+    ],
+)
+def test_weights_to_start_from(flags):
+    config = parse("fit", [str(REPO / TINY), *flags.split()], Config)
+    assert config.init == Init("a.pth", ("prm", "fc"))
 
 
 @pytest.mark.parametrize("name", list_models())

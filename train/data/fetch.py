@@ -40,7 +40,7 @@ def debian_package(name: str, folder: str, scratch: Path) -> Path:
         if shutil.which(tool) is None:
             raise FetchError(f"{tool} is not installed: no Debian or Ubuntu?")
     try:
-        _run(["apt-get", *_PATIENCE, "download", name], scratch)
+        run(["apt-get", *_PATIENCE, "download", name], scratch)
     except FetchError:
         # The system's package lists are empty or stale, and only root may update
         # them: download with lists of our own.
@@ -48,7 +48,7 @@ def debian_package(name: str, folder: str, scratch: Path) -> Path:
     packages = list(scratch.glob("*.deb"))
     if len(packages) != 1:
         raise FetchError(f"apt-get left {len(packages)} packages instead of one")
-    _run(["dpkg-deb", "-x", str(packages[0]), str(scratch / "root")], scratch)
+    run(["dpkg-deb", "-x", str(packages[0]), str(scratch / "root")], scratch)
     return scratch / "root" / folder
 
 
@@ -117,32 +117,17 @@ def publish(paths: Iterable[Path], into: Path) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _download_with_own_lists(name: str, scratch: Path) -> None:
-    options = [*_PATIENCE, *_own_state(scratch)]
-    failures = []
-    # One unreachable source does not matter if another has the package.
-    for words in ([*_STRICT, "update"], ["download", name]):
-        try:
-            _run(["apt-get", *options, *words], scratch)
-        except FetchError as error:
-            failures.append(str(error))
-    if not any(scratch.glob("*.deb")):
-        raise FetchError("; ".join(failures))
+def run(command: list[str], folder: Path) -> None:
+    """Run a tool to its end.
 
+    Args:
+        command: the tool and its arguments.
+        folder: where it runs.
 
-def _own_state(scratch: Path) -> list[str]:
-    (scratch / "state/lists/partial").mkdir(parents=True)
-    (scratch / "cache/archives/partial").mkdir(parents=True)
-    folders = {
-        "Dir::State": "state",
-        "Dir::State::Lists": "state/lists",
-        "Dir::Cache": "cache",
-    }
-    options = [f"{option}={scratch / folder}" for option, folder in folders.items()]
-    return [word for option in options for word in ("-o", option)]
-
-
-def _run(command: list[str], folder: Path) -> None:
+    Raises:
+        FetchError: it is missing, failed, or took longer than 15 minutes; with the
+            last that it said.
+    """
     try:
         subprocess.run(
             command,
@@ -159,3 +144,28 @@ def _run(command: list[str], folder: Path) -> None:
         raise FetchError(f"{command[0]}: {'; '.join(last)}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FetchError(str(error)) from error
+
+
+def _download_with_own_lists(name: str, scratch: Path) -> None:
+    options = [*_PATIENCE, *_own_state(scratch)]
+    failures = []
+    # One unreachable source does not matter if another has the package.
+    for words in ([*_STRICT, "update"], ["download", name]):
+        try:
+            run(["apt-get", *options, *words], scratch)
+        except FetchError as error:
+            failures.append(str(error))
+    if not any(scratch.glob("*.deb")):
+        raise FetchError("; ".join(failures))
+
+
+def _own_state(scratch: Path) -> list[str]:
+    (scratch / "state/lists/partial").mkdir(parents=True)
+    (scratch / "cache/archives/partial").mkdir(parents=True)
+    folders = {
+        "Dir::State": "state",
+        "Dir::State::Lists": "state/lists",
+        "Dir::Cache": "cache",
+    }
+    options = [f"{option}={scratch / folder}" for option, folder in folders.items()]
+    return [word for option in options for word in ("-o", option)]

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train.data.decode import BadImage
-from train.data.records import MAX_BYTES, Record, RecordSplits, check_size, locate
+from train.data.records import MAX_BYTES, Record, RecordSplits, locate, read_file
 from train.data.shards import shorten
 
 SUFFIXES = (b".jpeg", b".jpg", b".png", b".webp", b".bmp")  # in upper case too
@@ -63,13 +62,7 @@ class FolderRecords:
             IndexError: there is no such image.
         """
         label, path = self._locate(index)
-        try:
-            with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                check_size(size, self.max_bytes)
-                data = file.read(size)
-        except OSError as error:
-            raise BadImage(f"cannot be read: {error.strerror}") from error
+        data = read_file(path, self.max_bytes)
         return Record(data, label, _text(os.path.basename(path)))
 
     def name(self, index: int) -> str:

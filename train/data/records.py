@@ -1,5 +1,7 @@
 """Random access to labelled image files, the same for every format they lie in."""
 
+import os
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -114,3 +116,25 @@ def check_size(size: int, max_bytes: int) -> None:
             f"an image file may take {max_bytes:,} bytes, got {size:,} (raise "
             "max_bytes if it can be trusted)"
         )
+
+
+def read_file(path: str | bytes | Path, max_bytes: int) -> bytes:
+    """Read an image file, unless it is too large.
+
+    Args:
+        path: of the file.
+        max_bytes: the most bytes that are read.
+
+    Returns:
+        Its content.
+
+    Raises:
+        BadImage: it cannot be read, or is larger.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            check_size(size, max_bytes)
+            return file.read(size)
+    except OSError as error:
+        raise BadImage(f"cannot be read: {error.strerror}") from error
