@@ -150,10 +150,10 @@ def _forward(options, size, tile_, shared, four, x_ref, y_ref, index, pair, two)
         return tile.scores(tiles, number, x, seen, weights, options).score
 
     moments = tile.moments(tiles, score, x_ref.shape[1], options)
-    scale = weights.lam * moments.inverse
 
     def body(number, carry):
-        gate = tile.sigmoid((score(number) - moments.mean) * scale + weights.xi)
+        normed = moments.normed(score(number))
+        gate = tile.sigmoid(weights.lam * normed + weights.xi)
         tiles.write(y_ref, number, tiles.get(number)[0] * gate[..., None])
         return carry
 
@@ -192,8 +192,7 @@ def _backward(
     def make_point(number) -> _Point:
         x, dy = tiles.get(number)
         made = tile.scores(tiles, number, x, seen, weights, options)
-        normed = (made.score - moments.mean) * moments.inverse
-        normed = jnp.where(tiles.real(number), normed, 0.0)
+        normed = jnp.where(tiles.real(number), moments.normed(made.score), 0.0)
         gate = tile.sigmoid(weights.lam * normed + weights.xi)
         return _Point(x, dy, made, normed, gate, (x * dy).sum(-1) * gate * (1 - gate))
 
@@ -265,6 +264,8 @@ def _slope(lam, dxi, dlam, moments, n, options):
     """a, b, c (g,) of dS = a du + b + c T."""
     if not options.normalize:
         return lam, 0.0 * lam, 0.0 * lam
+    if n == 1:  # T is 0 whatever S is; 1/ε would lift rounding errors
+        return 0.0 * lam, 0.0 * lam, 0.0 * lam
     spread = moments.sigma > 0
     divisor = jnp.where(spread, moments.sigma, 1.0) * max(n - options.ddof, 1)
     a = lam * moments.inverse

@@ -51,6 +51,10 @@ class Moments(NamedTuple):
         """1/(σ + ε)."""
         return 1 / (self.sigma + SIGMA_EPSILON)
 
+    def normed(self, score: jax.Array) -> jax.Array:
+        """T of scores (tile, g); 0 where σ is, as S - μ is rounding alone there."""
+        return (score - self.mean) * jnp.where(self.sigma > 0, self.inverse, 0.0)
+
 
 class Tiles:
     """Arrays (n, g, c) of one program, tile by tile.

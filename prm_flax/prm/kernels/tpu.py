@@ -197,6 +197,8 @@ class Slope(NamedTuple):
 def _through_moments(lam, dxi, dlam, scores, n, options) -> Slope:
     if not options.normalize:
         return Slope(lam, 0.0 * lam, 0.0 * lam)
+    if n == 1:  # T is 0 whatever S is; 1/ε would lift rounding errors
+        return Slope(*(0.0 * lam,) * 3)
     spread = scores.sigma > 0
     divisor = jnp.where(spread, scores.sigma, 1.0) * max(n - options.ddof, 1)
     by_deviation = jnp.where(spread, -lam * dlam * scores.inverse / divisor, 0.0)
