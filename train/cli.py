@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import tyro
 
@@ -46,11 +47,6 @@ class PredictConfig(Config):
     predict: Predict = dataclasses.field(default_factory=Predict)
 
 
-def _predict(config: Config) -> int:
-    assert isinstance(config, PredictConfig)
-    return predict(config, config.predict)
-
-
 @dataclasses.dataclass(frozen=True)
 class PreflightConfig(Config):
     """A config and the chips to compile it for."""
@@ -58,11 +54,6 @@ class PreflightConfig(Config):
     preflight: tyro.conf.OmitArgPrefixes[Preflight] = dataclasses.field(
         default_factory=Preflight
     )
-
-
-def _preflight(config: Config) -> int:
-    assert isinstance(config, PreflightConfig)
-    return preflight(config, config.preflight)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +65,9 @@ class ExportConfig(Config):
     )
 
 
-def _export(config: Config) -> int:
-    assert isinstance(config, ExportConfig)
-    return export_run(config, config.export)
+def _with(run: Callable[[Config, Any], int], field: str) -> Callable[[Config], int]:
+    """A command that also takes the options in this field of its config."""
+    return lambda config: run(config, getattr(config, field))
 
 
 # What ends a run that had begun; OSError, when the disk fills up, above all.
@@ -95,9 +86,9 @@ COMMANDS: MappingProxyType[str, tuple[Callable[[Config], int], type[Config]]] = 
         {
             "fit": (fit, Config),
             "evaluate": (evaluate_run, Config),
-            "predict": (_predict, PredictConfig),
-            "export": (_export, ExportConfig),
-            "preflight": (_preflight, PreflightConfig),
+            "predict": (_with(predict, "predict"), PredictConfig),
+            "export": (_with(export_run, "export"), ExportConfig),
+            "preflight": (_with(preflight, "preflight"), PreflightConfig),
         }
     )
 )

@@ -9,11 +9,18 @@ from prm_flax.backbones.slot import Recalibration, recalibrated
 from prm_flax.layers.basic import Layers, ReLU
 
 
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and the identity, or a 1×1 convolution of it.
+class Block(nn.Module):
+    """What all blocks are told.
 
-    `selective` replaces the first, which a norm and a ReLU follow as SK's own do; the
-    second has no ReLU before the sum.
+    Attributes:
+        planes: channels of the 3×3 convolutions.
+        stride: of the first of them.
+        stage: number of the stage, from 1.
+        layers: makes convolutions and norms.
+        recalibration: makes the module after the last norm, if there is one.
+        slot: its name.
+        selective: whether SK replaces a 3×3 convolution.
+        zero_init: whether the last norm starts at scale 0.
     """
 
     planes: int
@@ -24,6 +31,14 @@ class BasicBlock(nn.Module):
     slot: str
     selective: bool
     zero_init: bool
+
+
+class BasicBlock(Block):
+    """Two 3×3 convolutions and the identity, or a 1×1 convolution of it.
+
+    `selective` replaces the first, which a norm and a ReLU follow as SK's own do; the
+    second has no ReLU before the sum.
+    """
 
     expansion = 1
 
@@ -38,20 +53,11 @@ class BasicBlock(nn.Module):
         return ReLU()(y + _shortcut(self, x, y, train))
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Block):
     """1×1, 3×3 and 1×1 convolutions and the identity, or a 1×1 convolution of it.
 
     `selective` replaces the 3×3.
     """
-
-    planes: int
-    stride: int
-    stage: int
-    layers: Layers
-    recalibration: Recalibration | None
-    slot: str
-    selective: bool
-    zero_init: bool
 
     expansion = 4
 

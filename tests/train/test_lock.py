@@ -1,15 +1,13 @@
 """One run at a time in a folder that can be written to."""
 
-import contextlib
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-from support.run import REPO, files_no_larger_than
+from support.folders import holder, no_root
+from support.run import files_no_larger_than
 
 from train.lock import WorkdirError, lock, prepare_workdir
 
@@ -22,19 +20,8 @@ with lock(pathlib.Path(sys.argv[1])):
 """
 
 
-@contextlib.contextmanager
-def holder(workdir):
-    """Another process that holds the folder until its input ends."""
-    command = [sys.executable, "-c", HOLD, str(workdir)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=REPO, **pipes) as process:
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.stdin.close()
-
-
 def test_a_second_holder_is_refused_and_told_who_holds(tmp_path):
-    with holder(tmp_path) as process:
+    with holder(tmp_path, HOLD) as process:
         with pytest.raises(WorkdirError, match=rf"in use.*process {process.pid}\b"):
             with lock(tmp_path):
                 pass
@@ -42,7 +29,7 @@ def test_a_second_holder_is_refused_and_told_who_holds(tmp_path):
 
 
 def test_it_is_free_after_the_holder_ended(tmp_path):
-    with holder(tmp_path) as process:
+    with holder(tmp_path, HOLD) as process:
         pass
     assert process.returncode == 0
     with lock(tmp_path):
@@ -50,7 +37,7 @@ def test_it_is_free_after_the_holder_ended(tmp_path):
 
 
 def test_it_is_free_after_the_holder_was_killed(tmp_path):
-    with holder(tmp_path) as process:
+    with holder(tmp_path, HOLD) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
         with lock(tmp_path):
@@ -95,18 +82,6 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
     with files_no_larger_than(1000):
         assert "Make room" in refused(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-@contextlib.contextmanager
-def no_root():
-    """Root writes into read-only folders; be nobody for a moment."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
 
 
 def test_a_read_only_folder():

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.folders import no_root
 from support.run import files_no_larger_than
 from support.saved import assert_same_bits, at, like, names, odd_state, save
 
@@ -116,15 +117,3 @@ def test_a_read_only_folder(state):
             fails(folder, state, f"Permission denied.*{folder}")
         os.chmod(folder, 0o755)
         goes_on(folder, state)
-
-
-@contextlib.contextmanager
-def no_root():
-    """Root writes into read-only folders; be nobody for a moment."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(before)

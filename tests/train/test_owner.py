@@ -1,6 +1,5 @@
 """Folders that other machines see: an owner file, renewed; gone when it is not."""
 
-import contextlib
 import errno
 import fcntl
 import json
@@ -11,7 +10,7 @@ import sys
 import time
 
 import pytest
-from support.run import REPO
+from support.folders import holder
 
 from train.lock import lock
 from train.owner import Timing, WorkdirError
@@ -27,17 +26,6 @@ with lock(sys.argv[1], shared=True, timing=Timing(0.05, 1.5, 0.1)):
     print("held", flush=True)
     sys.stdin.read()
 """
-
-
-@contextlib.contextmanager
-def holder(workdir):
-    """Another process that holds the folder until its input ends."""
-    command = [sys.executable, "-c", HOLD, str(workdir)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=REPO, **pipes) as process:
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.stdin.close()
 
 
 def owned(workdir):
@@ -72,7 +60,7 @@ def test_the_owner_is_written_down_renewed_and_gone_at_the_end(tmp_path):
 
 
 def test_a_second_owner_is_refused_and_told_who_holds(tmp_path):
-    with holder(tmp_path) as process:
+    with holder(tmp_path, HOLD) as process:
         with pytest.raises(WorkdirError, match=rf"in use.*process {process.pid} on \S"):
             with owned(tmp_path):
                 pass
@@ -82,7 +70,7 @@ def test_a_second_owner_is_refused_and_told_who_holds(tmp_path):
 
 
 def test_an_owner_that_was_killed_is_followed(tmp_path, capsys):
-    with holder(tmp_path) as process:
+    with holder(tmp_path, HOLD) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
         with owned(tmp_path):
