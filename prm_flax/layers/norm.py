@@ -1,6 +1,6 @@
 """Batch normalisation with statistics over runs of n images."""
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,6 +10,28 @@ from jaxtyping import Array, Float
 from prm_flax.layers.precision import wide
 
 Statistics = int | Literal["global"]
+
+
+class Affine(NamedTuple):
+    """The last step of a batch norm: y = (x - mean) · factor + bias.
+
+    Attributes:
+        mean: (r, c) of each of r runs of b/r consecutive images.
+        factor: (r, c) scale / √(variance + ε).
+        bias: (c,).
+    """
+
+    mean: Array
+    factor: Array
+    bias: Array
+
+    def apply(self, x: Float[Array, "b h w c"], dtype: Any) -> Float[Array, "b h w c"]:
+        """Y in `dtype`, computed in float32, or float64 for x of float64."""
+        count = len(self.mean)
+        shape = count, x.shape[0] // count, *x.shape[1:]
+        runs = x.astype(wide(x.dtype)).reshape(shape)
+        mean, factor = (each[:, None, None, None] for each in self[:2])
+        return ((runs - mean) * factor + self.bias).astype(dtype).reshape(x.shape)
 
 
 class BatchNorm(nn.Module):
@@ -59,9 +81,15 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w c"], train: bool = False
-    ) -> Float[Array, "b h w c"]:
-        """Normalises x (b, h, w, C); `train` chooses the batch's own statistics."""
+        self, x: Float[Array, "b h w c"], train: bool = False, applied: bool = True
+    ) -> Float[Array, "b h w c"] | Affine:
+        """Normalises x (b, h, w, C).
+
+        Args:
+            x: the features.
+            train: normalise by the batch's own statistics, and move the running ones.
+            applied: False returns the `Affine` that x still has to go through.
+        """
         channels = x.shape[-1:]
         scale = self.param("scale", self.scale_init, channels, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, channels, self.param_dtype)
@@ -72,19 +100,18 @@ class BatchNorm(nn.Module):
         dtype = self.dtype or jnp.promote_types(x.dtype, self.param_dtype)
 
         if not train:
-            return _affine(x, mean.value, var.value, scale, bias, self.epsilon, dtype)
-        runs = self._runs(x.astype(core))
-        run_mean, run_var = _statistics(runs)
-        if not self.is_initializing():
-            count = runs[0, ..., 0].size
-            unbiased = run_var.mean(0) * (count / max(count - 1, 1))
-            mean.value = self._moved(mean.value, run_mean.mean(0))
-            var.value = self._moved(var.value, unbiased)
-        expand = (slice(None), None, None, None)
-        y = _affine(
-            runs, run_mean[expand], run_var[expand], scale, bias, self.epsilon, dtype
-        )
-        return y.reshape(x.shape)
+            means, variances = mean.value[None], var.value[None]
+        else:
+            runs = self._runs(x.astype(core))
+            means, variances = _statistics(runs)
+            if not self.is_initializing():
+                count = runs[0, ..., 0].size
+                unbiased = variances.mean(0) * (count / max(count - 1, 1))
+                mean.value = self._moved(mean.value, means.mean(0))
+                var.value = self._moved(var.value, unbiased)
+        factor = scale * lax.rsqrt(variances + self.epsilon)
+        affine = Affine(means, factor, bias)
+        return affine.apply(x, dtype) if applied else affine
 
     def _runs(self, x: Float[Array, "b h w c"]) -> Float[Array, "r n h w c"]:
         """(b, h, w, c) -> (runs, images of a run, h, w, c)."""
@@ -115,9 +142,3 @@ def _statistics(
     mean = runs.mean((1, 2, 3))
     deviation = runs - mean[:, None, None, None]
     return mean, jnp.square(deviation).mean((1, 2, 3))
-
-
-def _affine(x, mean, var, scale, bias, epsilon, dtype):
-    core = wide(x.dtype)
-    factor = scale * lax.rsqrt(var + epsilon)
-    return ((x.astype(core) - mean) * factor + bias).astype(dtype)

@@ -1,8 +1,14 @@
-"""Which form of PRM runs where: the one place that decides."""
+"""Which form of PRM runs where: the one place that decides.
+
+`recalibrate` is the definition. On a GPU or TPU a kernel that equals it to rounding reads
+the features once and writes the result once; it can take in what stands before and after
+a PRM in a residual branch, the batch norm's last step, the addition and the ReLU.
+"""
 
 import functools
-import math
 from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +16,41 @@ from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
 from prm_flax.errors import unknown
+from prm_flax.layers.norm import Affine
 from prm_flax.prm.functional import PRMParams, recalibrate
 from prm_flax.prm.kernels import gpu, tpu
-from prm_flax.prm.kernels.options import Options
+from prm_flax.prm.kernels.options import Branch, Options, Pulled
 
 KERNELS = ("auto", "xla")
 # TPUs whose memory next to the registers holds the kernel's blocks.
 TPUS = ("TPU v5", "TPU v6")
+
+
+class Kernel(NamedTuple):
+    """A platform's kernel.
+
+    Attributes:
+        platform: as `lax.platform_dependent` calls it.
+        kinds: what its devices' kinds start with.
+        fits: `(branch, groups)` -> whether it can take the branch.
+        forward: see `tpu.forward`.
+        backward: see `tpu.backward`.
+    """
+
+    platform: str
+    kinds: tuple[str, ...]
+    fits: Callable[[Branch, int], bool]
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+
+
+BY_PLATFORM: MappingProxyType[str, Kernel] = MappingProxyType(
+    {
+        "tpu": Kernel("tpu", TPUS, tpu.fits, tpu.forward, tpu.backward),
+        "gpu": Kernel("cuda", ("NVIDIA",), gpu.fits, gpu.forward, gpu.backward),
+        "cuda": Kernel("cuda", ("NVIDIA",), gpu.fits, gpu.forward, gpu.backward),
+    }
+)
 
 
 def check_kernel(kernel: str) -> None:
@@ -25,75 +59,163 @@ def check_kernel(kernel: str) -> None:
         raise unknown("kernel", kernel, KERNELS)
 
 
-def recalibrate_fast(
-    x: jax.Array, params: PRMParams, options: Options, kernel: str = "auto"
+def recalibrate_branch(
+    branch: Branch, params: PRMParams, options: Options, kernel: str = "auto"
 ) -> jax.Array:
-    """`recalibrate`, by the form that moves the least memory where it runs.
+    """relu(PRM(affine(features)) + identity), by the form that moves the least memory.
 
-    On GPUs and TPUs a kernel reads x once and writes y once, if x is of float32 or half
-    precision, fits and lies on one device, or its first axis is shared among the devices
-    of the mesh that `jax.set_mesh` has set. Everywhere else, and with `kernel="xla"`, it
-    is `recalibrate` itself. A kernel has a reverse derivative, not a forward one.
+    A kernel runs on GPUs and TPUs if the features are of float32 or half precision, fit,
+    and lie on one device, or their first axis is shared among the devices of the mesh
+    that `jax.set_mesh` has set. Everywhere else, and with `kernel="xla"`, it is
+    `recalibrate` and its neighbours as separate operations. A kernel has a reverse
+    derivative, not a forward one.
 
     Args:
-        x: (..., h, w, C).
+        branch: features (b, h, w, C), and what stands before and after the PRM.
         params: of g groups.
-        options: the other keywords of `recalibrate`.
+        options: the keywords of `recalibrate`, and whether a ReLU follows.
         kernel: "auto", or "xla" for no kernel.
+
+    Returns:
+        (b, h, w, C) in the features' dtype.
     """
-    plain = functools.partial(recalibrate, **options._asdict())
-    kernels = _kernels(x, params, options) if kernel == "auto" else {}
-    if not kernels:
-        return plain(x, params)
-
-    def run(x, params):
-        return lax.platform_dependent(x, params, default=plain, **kernels)
-
-    lead = x.shape[:-3]
-    flat = x.reshape(math.prod(lead), *x.shape[-3:])
-    return _on_each_device(run, flat, params).reshape(x.shape)
+    chosen = _choose(branch, params) if kernel == "auto" else None
+    if chosen is None:
+        return plain_branch(branch, params, options)
+    run = functools.partial(by_kernel, chosen, options, False)
+    return _on_each_device(run, branch, params)
 
 
-def _kernels(x, params, options) -> dict[str, Callable]:
-    """Platform -> kernel, of those that can take x on the devices there are."""
-    if x.ndim < 4 or x.dtype == jnp.float64 or not _is_spread_by_batch(x):
-        return {}
-    groups = params.alpha.shape[0]
-    kinds = {(device.platform, device.device_kind) for device in _devices()}
-    found: dict[str, Callable] = {}
-    fits = tpu.fits(x.shape, x.dtype.itemsize, groups)
-    if fits and any(p == "tpu" and kind.startswith(TPUS) for p, kind in kinds):
-        found["tpu"] = lambda x, p: tpu.recalibrate_on_tpu(x, p, options)
-    if any(p in ("gpu", "cuda") for p, _ in kinds) and gpu.plan(x.shape, groups):
-        found["cuda"] = lambda x, p: gpu.recalibrate_on_gpu(x, p, options)
-    return found
+def plain_branch(branch: Branch, params: PRMParams, options: Options) -> jax.Array:
+    """The same as separate operations, differentiable both ways."""
+    features, affine, identity = branch
+    x = features if affine is None else affine.apply(features, features.dtype)
+    keywords = options._asdict()
+    relu = keywords.pop("relu")
+    y = recalibrate(x, params, **keywords)
+    y = y if identity is None else y + identity
+    return jax.nn.relu(y) if relu else y
 
 
-def _devices() -> list:
-    """Of the mesh that is set, which may be of chips that are not here, or of jax."""
-    mesh = jax.sharding.get_mesh()
-    return jax.devices()[:1] if mesh.empty else list(mesh.devices.flat)[:1]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def by_kernel(
+    kernel: Kernel,
+    options: Options,
+    interpret: bool,
+    branch: Branch,
+    params: PRMParams,
+) -> jax.Array:
+    """`recalibrate_branch` by a kernel, on one device.
+
+    Args:
+        kernel: of `BY_PLATFORM`.
+        options: as for `recalibrate_branch`.
+        interpret: run the kernel on any machine, slowly.
+        branch: one that fits the kernel.
+        params: of PRM.
+    """
+    return _forward(kernel, options, interpret, branch, params)[0]
 
 
-def _is_spread_by_batch(x) -> bool:
-    """Whether each device can take some of the images alone."""
+def _forward(kernel, options, interpret, branch, params):
+    def fast(branch, params):
+        return kernel.forward(branch, params, options, interpret)
+
+    # Lowered for another platform all the same: its results in the kernel's form.
+    def plain(branch, params):
+        _, seen = jax.eval_shape(fast, branch, params)
+        seen = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), seen)
+        return plain_branch(branch, params, options), seen
+
+    y, seen = _where_it_runs(kernel, interpret, fast, plain, branch, params)
+    kept = y if options.relu else None
+    # Of the identity its presence and dtype alone are needed again.
+    identity = None if branch.identity is None else jnp.zeros((), branch.identity.dtype)
+    return y, (branch._replace(identity=identity), params, kept, seen)
+
+
+def _backward(kernel, options, interpret, kept, dy):
+    branch, params, y, seen = kept
+    has_identity = branch.identity is not None
+    branch = branch._replace(identity=None)
+
+    def fast(branch, params, y, seen, dy):
+        return kernel.backward(branch, params, options, y, seen, dy, interpret)
+
+    def plain(branch, params, y, seen, dy):
+        through = dy if y is None else jnp.where(y > 0, dy, 0)
+        straight = options._replace(relu=False)
+        _, pull = jax.vjp(lambda b, p: plain_branch(b, p, straight), branch, params)
+        pulled, to_params = pull(through)
+        return Pulled(pulled.features, pulled.affine, to_params)
+
+    arguments = branch, params, y, seen, dy
+    pulled = _where_it_runs(kernel, interpret, fast, plain, *arguments)
+    through = dy if y is None else jnp.where(y > 0, dy, 0)
+    to_branch = Branch(
+        pulled.features, pulled.affine, through if has_identity else None
+    )
+    return to_branch, pulled.params
+
+
+by_kernel.defvjp(_forward, _backward)
+
+
+def _where_it_runs(kernel, interpret, fast, plain, *arguments):
+    if interpret:
+        return fast(*arguments)
+    return lax.platform_dependent(
+        *arguments, default=plain, **{kernel.platform: fast}
+    )
+
+
+def _choose(branch: Branch, params: PRMParams) -> Kernel | None:
+    """The kernel that can take the branch on the devices there are."""
+    features = branch.features
+    if features.ndim != 4 or features.dtype == jnp.float64 or not _is_spread(branch):
+        return None
+    platform, kind = _devices()
+    kernel = BY_PLATFORM.get(platform)
+    if kernel is None or not kind.startswith(kernel.kinds):
+        return None
+    return kernel if kernel.fits(branch, params.alpha.shape[0]) else None
+
+
+def _devices() -> tuple[str, str]:
+    """Platform and kind of the mesh's devices, which may not be here, or of jax's."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    if device is not None:
+        return device.platform, device.device_kind
+    first = jax.devices()[0]
+    return first.platform, first.device_kind
+
+
+def _is_spread(branch: Branch) -> bool:
+    """Whether each device can take some of the images, and their runs, alone."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return jax.device_count() == 1
     kinds = set(mesh.axis_types)
     if kinds == {AxisType.Manual}:
         return True
-    return kinds == {AxisType.Auto} and math.prod(x.shape[:-3]) % mesh.size == 0
+    runs = 1 if branch.affine is None else branch.affine.mean.shape[0]
+    whole = runs == 1 or runs % mesh.size == 0
+    return kinds == {AxisType.Auto} and branch.features.shape[0] % mesh.size == 0 and whole
 
 
-def _on_each_device(run, x, params):
+def _on_each_device(run, branch: Branch, params: PRMParams) -> jax.Array:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or set(mesh.axis_types) == {AxisType.Manual}:
-        return run(x, params)
-    images = PartitionSpec(mesh.axis_names)
+        return run(branch, params)
+    images, everywhere = PartitionSpec(mesh.axis_names), PartitionSpec()
+    affine = branch.affine
+    if affine is not None:
+        of_runs = images if affine.mean.shape[0] > 1 else everywhere
+        affine = Affine(of_runs, of_runs, everywhere)
+    identity = None if branch.identity is None else images
     return jax.shard_map(
         run,
-        in_specs=(images, PartitionSpec()),
+        in_specs=(Branch(images, affine, identity), everywhere),
         out_specs=images,
         check_vma=False,  # a kernel does not say what it varies over
-    )(x, params)
+    )(branch, params)

@@ -56,24 +56,55 @@ class Moments(NamedTuple):
         return (score - self.mean) * jnp.where(self.sigma > 0, self.inverse, 0.0)
 
 
+def weights(shared, four) -> Weights:
+    """Out of what `sums.pack` makes."""
+    return Weights(*(four[i] for i in range(4)), *(shared[i] for i in range(3)))
+
+
 class Tiles:
-    """Arrays (n, g, c) of one program, tile by tile.
+    """One program's share of x and of arrays of its shape (n, g, c), tile by tile.
 
     Args:
-        refs: the arrays.
+        ref: the features, in which x is affine.
+        affine: (3, g, c) mean, factor and bias, or None where x is the features.
+        others: the other arrays.
         size: h and w of the map.
         tile: positions of a tile, a power of two.
     """
 
-    def __init__(self, refs, size: tuple[int, int], tile: int):
-        self.refs, self.tile, self.width = refs, tile, size[1]
+    def __init__(self, ref, affine, others, size: tuple[int, int], tile: int):
+        self.ref, self._others, self.tile, self.width = ref, others, tile, size[1]
+        self.affine = None if affine is None else [affine[i] for i in range(3)]
+        self.has_affine = affine is not None
+        self.shape = ref.shape[1:]
         self.positions = size[0] * size[1]
         self.count = pl.cdiv(self.positions, tile)
-        self.kept = [self._read(ref, 0) for ref in refs] if self.count == 1 else None
+        self._kept = (
+            [self._load(each, 0) for each in (ref, *others)]
+            if self.count == 1
+            else None
+        )
 
-    def get(self, number) -> list[jax.Array]:
-        """A tile of each array, in float32; 0 beyond the last position."""
-        return self.kept or [self._read(ref, number) for ref in self.refs]
+    def x(self, number) -> jax.Array:
+        """A tile of x in float32, of a norm's precision; 0 beyond the last position."""
+        if self.affine is None:
+            return self._read(0, number)
+        _, factor, bias = self.affine
+        x = (self.centred(number) * factor + bias).astype(self.ref.dtype)
+        return jnp.where(self.real(number)[..., None], x.astype(jnp.float32), 0.0)
+
+    def centred(self, number) -> jax.Array:
+        """A tile of the features less the affine's mean, anything past the last."""
+        assert self.affine is not None
+        return self._read(0, number) - self.affine[0]
+
+    def pull(self, dx: jax.Array) -> jax.Array:
+        """The cotangent of the features, given that of x."""
+        return dx if self.affine is None else dx * self.affine[1]
+
+    def others(self, number) -> list[jax.Array]:
+        """A tile of each other array, in float32; 0 beyond the last position."""
+        return [self._read(i + 1, number) for i in range(len(self._others))]
 
     def index(self, number) -> jax.Array:
         """(tile,) the positions' numbers."""
@@ -94,27 +125,28 @@ class Tiles:
         mask = jnp.broadcast_to(self.real(number)[..., None], value.shape)
         triton.store(self._part(ref, number), value.astype(ref.dtype), mask=mask)
 
-    def _read(self, ref, number) -> jax.Array:
+    def _read(self, which: int, number) -> jax.Array:
+        if self._kept:
+            return self._kept[which].astype(jnp.float32)
+        ref = (self.ref, *self._others)[which]
+        return self._load(ref, number).astype(jnp.float32)
+
+    def _load(self, ref, number) -> jax.Array:
         shape = self.tile, *ref.shape[1:]
         mask = jnp.broadcast_to(self.real(number)[..., None], shape)
-        part = triton.load(self._part(ref, number), mask=mask, other=0.0)
-        return part.astype(jnp.float32)
+        return triton.load(self._part(ref, number), mask=mask, other=0.0)
 
     def _part(self, ref, number):
         return ref.at[pl.ds(number * self.tile, self.tile)]
 
 
-def look(tiles: Tiles, shape: tuple[int, int]) -> Look:
-    """Finds each group's query, the first position of the largest sum, and its mean.
-
-    Args:
-        tiles: of x.
-        shape: (g, c).
-    """
+def look(tiles: Tiles) -> Look:
+    """Finds each group's query, the first position of the largest sum, and its mean."""
+    shape = tiles.shape
 
     def body(number, carry):
         best, index, query, rest = carry
-        x = tiles.get(number)[0]
+        x = tiles.x(number)
         position = tiles.index(number)[:, None]
         sums = jnp.where(tiles.real(number), x.sum(-1), -jnp.inf)
         top = sums.max(0)
@@ -130,7 +162,7 @@ def look(tiles: Tiles, shape: tuple[int, int]) -> Look:
 
     # The first is subtracted and added again: a constant map has its own value as mean.
     at_first = (tiles.index(0) == 0)[:, None, None]
-    first = jnp.where(at_first, tiles.get(0)[0], 0.0).sum(0)
+    first = jnp.where(at_first, tiles.x(0), 0.0).sum(0)
     nothing = jnp.full(shape[:1], -jnp.inf, jnp.float32)
     index = jnp.zeros(shape[:1], jnp.int32)
     zero = jnp.zeros(shape, jnp.float32)
@@ -166,9 +198,10 @@ class Scores(NamedTuple):
 
 
 def scores(
-    tiles: Tiles, number, x, seen: Look, weights: Weights, options: Options
+    tiles: Tiles, number, seen: Look, weights: Weights, options: Options
 ) -> Scores:
-    """Eq. 1 for a tile x (tile, g, c)."""
+    """Eq. 1 for a tile of x."""
+    x = tiles.x(number)
     phi = SIMILARITIES[options.similarity]
     by_query, by_context = phi(x, seen.query[None]), phi(x, seen.context[None])
     parts = encoding(tiles, number, seen, weights) if options.position else ()
@@ -178,14 +211,14 @@ def scores(
 
 
 def moments(
-    tiles: Tiles, score: Callable[[Any], jax.Array], groups: int, options: Options
+    tiles: Tiles, score: Callable[[Any], jax.Array], options: Options
 ) -> Moments:
     """Of the scores over all tiles, in units of their largest deviation.
 
     Tiles are joined by the rule for means and sums of squares of two sets (Chan, Golub
     and LeVeque, 1979).
     """
-    zero = jnp.zeros((groups,), jnp.float32)
+    zero = jnp.zeros(tiles.shape[:1], jnp.float32)
     if not options.normalize:
         return Moments(zero, zero + (1 - SIGMA_EPSILON))
 

@@ -1,19 +1,17 @@
 """PRM on a TPU: one kernel forward and one backward."""
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from prm_flax.prm.functional import PRMParams
-from prm_flax.prm.kernels import tpu_block as block
-from prm_flax.prm.kernels.options import Options
-from prm_flax.prm.kernels.tpu_similarity import LANES_SIMILARITIES
-from prm_flax.prm.numerics import SMALLEST_D
+from prm_flax.prm.kernels import sums
+from prm_flax.prm.kernels.options import Branch, Options, Pulled
+from prm_flax.prm.kernels.tpu_backward import backward_body
+from prm_flax.prm.kernels.tpu_forward import forward_body
 
 # Images and channels of a block: a register is 8 × 128.
 IMAGES, LANES = 8, 128
@@ -21,14 +19,16 @@ IMAGES, LANES = 8, 128
 MEMORY = 100 << 20
 
 
-def fits(shape: tuple[int, ...], itemsize: int, groups: int) -> bool:
-    """Whether the blocks of x (..., h, w, c) fit, backward too."""
-    h, w, channels = shape[-3:]
+def fits(branch: Branch, groups: int) -> bool:
+    """Whether the branch's blocks fit, backward too, and hold images of one run each."""
+    b, h, w, channels = branch.features.shape
     lanes = _lanes(channels, groups)
-    if lanes is None:
+    if lanes is None or not _is_of_one_run(branch):
         return False
-    # x, dy and dx, each twice as the next block is on its way; two arrays of float32.
-    return h * w * IMAGES * lanes * (3 * 2 * itemsize + 2 * 4) <= MEMORY
+    # Features, their cotangent, the result and its, each twice as the next block is on
+    # its way; two arrays of float32.
+    each = 4 * 2 * branch.features.dtype.itemsize + 2 * 4
+    return h * w * IMAGES * lanes * each <= MEMORY
 
 
 def _lanes(channels: int, groups: int) -> int | None:
@@ -42,230 +42,108 @@ def _lanes(channels: int, groups: int) -> int | None:
     return channels if channels <= 4 * LANES else None
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def recalibrate_on_tpu(
-    x: jax.Array, params: PRMParams, options: Options, interpret: bool = False
-) -> jax.Array:
-    """`recalibrate` of x (b, h, w, c) in float32 or half precision.
+def _is_of_one_run(branch: Branch) -> bool:
+    if branch.affine is None:
+        return True
+    runs, images = branch.affine.mean.shape[0], branch.features.shape[0]
+    return runs == 1 or images // runs % IMAGES == 0
 
-    x and y move once between the chip and its main memory, and in the gradient x, dy
-    and dx; the gradient keeps nothing but x and the parameters.
+
+def forward(
+    branch: Branch, params: PRMParams, options: Options, interpret: bool = False
+) -> tuple[jax.Array, tuple]:
+    """The end of the branch and what `backward` wants of it, which is nothing.
+
+    The features and the identity are read once, the result is written once.
 
     Args:
-        x: features that `fits`.
+        branch: one that `fits`, of float32 or half precision.
         params: of PRM.
         options: of PRM.
         interpret: run on any machine, slowly.
     """
-    (y,) = _call(_forward, x, params, options, interpret)
-    return y
+    more = () if branch.identity is None else (branch.identity,)
+    (y,) = _call(forward_body, branch, params, options, interpret, more, work=1)
+    return y, ()
 
 
-def _keep(x, params, options, interpret):
-    return recalibrate_on_tpu(x, params, options, interpret), (x, params)
+def backward(
+    branch: Branch,
+    params: PRMParams,
+    options: Options,
+    y: jax.Array,
+    seen: tuple,
+    dy: jax.Array,
+    interpret: bool = False,
+) -> Pulled:
+    """The cotangents; features, result and its cotangent are read once.
+
+    Args:
+        branch: as `forward` had it.
+        params: as `forward` had them.
+        options: as `forward` had them.
+        y: what `forward` gave.
+        seen: what `forward` gave besides.
+        dy: cotangent of y.
+        interpret: run on any machine, slowly.
+    """
+    more = (dy, y) if options.relu else (dy,)
+    pulled = _call(
+        backward_body, branch, params, options, interpret, more, work=2, sums_too=True
+    )
+    dx, found = pulled
+    each = branch.features.shape[-1] // params.alpha.shape[0]
+    parameters = found.sum(0)[: sums.PARAMETERS, ::each]
+    return Pulled(dx, _to_affine(branch, found), sums.to_params(parameters, params))
 
 
-def _pull(options, interpret, kept, dy):
-    x, params = kept
-    dx, sums = _call(_backward, x, params, options, interpret, dy)
-    each = x.shape[-1] // params.alpha.shape[0]
-    alpha, beta, lam, xi, *shared = sums.sum(1)[:, ::each]
-    row, column, d = (part.sum() for part in shared[:3])
-    moved = jnp.abs(params.d) >= SMALLEST_D  # nearer to 0 the derivative counts as 0
-    found = (alpha, beta, lam, xi, jnp.stack([row, column]), jnp.where(moved, d, 0.0))
-    typed = (a.astype(b.dtype) for a, b in zip(found, params, strict=True))
-    return dx, PRMParams(*typed)
+def _to_affine(branch: Branch, found):
+    if branch.affine is None:
+        return None
+    runs, channels = branch.affine.mean.shape
+    rows = found[:, sums.PARAMETERS : sums.PARAMETERS + sums.AFFINE]
+    of_runs = rows.reshape(runs, -1, sums.AFFINE, channels).sum(1)
+    return sums.to_affine(of_runs[:, 0], of_runs[:, 1], branch.affine)
 
 
-recalibrate_on_tpu.defvjp(_keep, _pull)
-
-
-class Kernel(NamedTuple):
-    """A kernel: its body, whether it takes dy and gives sums, arrays it works in."""
-
-    body: object
-    backward: bool
-    work: int
-
-
-def _call(kernel: Kernel, x, params: PRMParams, options, interpret, *more):
-    """Runs a kernel over blocks of x (b, h, w, c) and whatever has its shape."""
-    b, h, w, channels = x.shape
-    groups = params.alpha.shape[0]
-    lanes, images = _lanes(channels, groups), min(IMAGES, b)
+def _call(
+    body, branch: Branch, params, options, interpret, more, *, work, sums_too=False
+):
+    """Runs a kernel over blocks of the features and whatever has their shape."""
+    b, h, w, channels = branch.features.shape
+    each = channels // params.alpha.shape[0]
+    lanes, images = _lanes(channels, params.alpha.shape[0]), min(IMAGES, b)
+    grid = (pl.cdiv(b, images), channels // lanes)
     shape = (h, w, images, lanes)
     features = pl.BlockSpec(shape, lambda i, j: (0, 0, i, j))
-    vector = pl.BlockSpec((1, lanes), lambda i, j: (0, j))
-    sums = pl.BlockSpec((8, images, lanes), lambda i, j: (0, i, j))
-    results = [jax.ShapeDtypeStruct((h, w, b, channels), x.dtype)]
-    if kernel.backward:
-        results.append(jax.ShapeDtypeStruct((8, b, channels), jnp.float32))
+    vectors = pl.BlockSpec((4, lanes), lambda i, j: (0, j))
+    shared, four = sums.pack(params)
+    arrays = [shared, jnp.repeat(four, each, axis=1)]
+    specs = [pl.BlockSpec(memory_space=pltpu.SMEM), vectors]
+    if branch.affine is not None:
+        mean, factor, bias = branch.affine
+        arrays.append(jnp.stack([mean, factor, jnp.broadcast_to(bias, mean.shape)], 1))
+        blocks = grid[0] // mean.shape[0] if mean.shape[0] > 1 else grid[0]
+        specs.append(pl.BlockSpec((None, 3, lanes), lambda i, j: (i // blocks, 0, j)))
     # The axes as the chip has them: for features of its convolutions no copy.
-    arrays = [array.transpose(1, 2, 0, 3) for array in (x, *more)]
+    arrays += [array.transpose(1, 2, 0, 3) for array in (branch.features, *more)]
+    specs += [features] * (1 + len(more))
+    dtype = branch.features.dtype
+    results = [(features, jax.ShapeDtypeStruct((h, w, b, channels), dtype))]
+    if sums_too:
+        of_block = pl.BlockSpec((None, sums.ROWS, lanes), lambda i, j: (i, 0, j))
+        whole = jax.ShapeDtypeStruct((grid[0], sums.ROWS, channels), jnp.float32)
+        results.append((of_block, whole))
     outputs = pl.pallas_call(
-        functools.partial(kernel.body, channels // groups, options),
-        grid=(pl.cdiv(b, images), channels // lanes),
-        in_specs=[
-            pl.BlockSpec(memory_space=pltpu.SMEM),
-            *[vector] * 4,
-            *[features] * len(arrays),
-        ],
-        out_specs=[features, sums][: len(results)],
-        out_shape=results,
-        scratch_shapes=[pltpu.VMEM(shape, jnp.float32)] * kernel.work,
+        functools.partial(body, each, b, branch.affine is not None, options),
+        grid=grid,
+        in_specs=specs,
+        out_specs=[spec for spec, _ in results],
+        out_shape=[whole for _, whole in results],
+        scratch_shapes=[pltpu.VMEM(shape, jnp.float32)] * work,
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "parallel"), vmem_limit_bytes=MEMORY
         ),
         interpret=interpret,
-    )(*_spread(params, channels // groups), *arrays)
+    )(*arrays)
     return outputs[0].transpose(2, 0, 1, 3), *outputs[1:]
-
-
-def _spread(params: PRMParams, each: int) -> tuple[jax.Array, ...]:
-    """θ and d as three numbers; the others on each channel of their group."""
-    params = PRMParams(*(leaf.astype(jnp.float32) for leaf in params))
-    sign = jnp.where(params.d < 0, -1.0, 1.0)
-    d = jnp.where(jnp.abs(params.d) < SMALLEST_D, sign * SMALLEST_D, params.d)
-    four = (params.alpha, params.beta, params.lam, params.xi)
-    return (
-        jnp.concatenate([params.theta, d[None]]),
-        *(jnp.repeat(leaf, each)[None] for leaf in four),
-    )
-
-
-def _begin(each: int, options: Options, refs, x_ref, s_ref):
-    """What both kernels need to know of the block; writes its scores."""
-    shared, *four = refs
-    weights = block.Weights(*(ref[...] for ref in four), *(shared[i] for i in range(3)))
-    total = block.totals(each, x_ref.shape[-1])
-    seen = block.look(x_ref, total)
-    block.score(x_ref, s_ref, seen, weights, total, options)
-    return weights, total, seen, block.moments(s_ref, options)
-
-
-def _forward_body(each, options, *refs):
-    *parameters, x_ref, y_ref, s_ref = refs
-    weights, _, _, scores = _begin(each, options, parameters, x_ref, s_ref)
-    scale = weights.lam * scores.inverse
-
-    def body(row, carry):
-        gate = jax.nn.sigmoid((s_ref[row] - scores.mean) * scale + weights.xi)
-        y = x_ref[row].astype(jnp.float32) * gate
-        y_ref[row] = y.astype(y_ref.dtype)
-        return carry
-
-    block.over_rows(x_ref.shape[0], body, 0)
-
-
-def _backward_body(each, options, *refs):
-    """Three passes: to the normalised scores; to what all positions share; to x."""
-    *parameters, x_ref, dy_ref, dx_ref, sums_ref, s_ref, ds_ref = refs
-    begun = _begin(each, options, parameters, x_ref, s_ref)
-    weights, total, seen, scores = begun
-    h, w, *_ = x_ref.shape
-    zero = block.zeros(x_ref)
-
-    def gate_of(row):
-        normed = (s_ref[row] - scores.mean) * scores.inverse
-        return normed, jax.nn.sigmoid(weights.lam * normed + weights.xi)
-
-    def to_normed(row, carry):
-        dxi, dlam = carry
-        normed, gate = gate_of(row)
-        x, dy = (ref[row].astype(jnp.float32) for ref in (x_ref, dy_ref))
-        du = total(x * dy) * gate * (1 - gate)
-        ds_ref[row] = du
-        return dxi + du.sum(0), dlam + (du * normed).sum(0)
-
-    dxi, dlam = block.over_rows(h, to_normed, (zero, zero))
-    slope = _through_moments(weights.lam, dxi, dlam, scores, h * w, options)
-    shared = _to_shared(x_ref, s_ref, ds_ref, begun, slope, options)
-    results = (*shared.parameters[:2], dlam, dxi, *shared.parameters[2:])
-    for i, result in enumerate(results):
-        sums_ref[i] = result
-    _to_x(x_ref, dy_ref, dx_ref, ds_ref, begun, shared, gate_of, options)
-
-
-class Slope(NamedTuple):
-    """dS = by_du · du + constant + by_deviation · (S - μ), each (b, l)."""
-
-    by_du: jax.Array
-    constant: jax.Array
-    by_deviation: jax.Array
-
-
-def _through_moments(lam, dxi, dlam, scores, n, options) -> Slope:
-    if not options.normalize:
-        return Slope(lam, 0.0 * lam, 0.0 * lam)
-    if n == 1:  # T is 0 whatever S is; 1/ε would lift rounding errors
-        return Slope(*(0.0 * lam,) * 3)
-    spread = scores.sigma > 0
-    divisor = jnp.where(spread, scores.sigma, 1.0) * max(n - options.ddof, 1)
-    by_deviation = jnp.where(spread, -lam * dlam * scores.inverse / divisor, 0.0)
-    by_du = lam * scores.inverse
-    return Slope(by_du, -by_du * dxi / n, by_deviation)
-
-
-class Shared(NamedTuple):
-    """Cotangents of the query and the context (b, l), and sums for the parameters."""
-
-    query: jax.Array
-    context: jax.Array
-    parameters: tuple[jax.Array, ...]
-
-
-def _to_shared(x_ref, s_ref, ds_ref, begun, slope: Slope, options) -> Shared:
-    """Puts dS in the place of du, and sums what goes to all positions alike."""
-    weights, total, seen, scores = begun
-    phi = LANES_SIMILARITIES[options.similarity]
-
-    def body(row, carry):
-        x = x_ref[row].astype(jnp.float32)
-        ds = slope.by_du * ds_ref[row] + slope.constant
-        ds = ds + slope.by_deviation * (s_ref[row] - scores.mean)
-        ds_ref[row] = ds
-        near = block.nearness(row, x.shape, seen, weights, options)
-        by_query = ds * phi.summand(x, seen.query, total)
-        by_context = ds * phi.summand(x, seen.context, total)
-        _, to_query = phi.pull(x, seen.query, ds * weights.alpha * near, total)
-        _, to_context = phi.pull(x, seen.context, ds * weights.beta, total)
-        found = [to_query, to_context, near * by_query, by_context]
-        if options.position:
-            down, across = block.encoding(row, x.shape, seen, weights)
-            found += [down.by_theta * by_query, across.by_theta * by_query]
-            found += [(down.by_d + across.by_d) * by_query]
-        return tuple(
-            sum_ + each.sum(0) for sum_, each in zip(carry, found, strict=True)
-        )
-
-    zero = block.zeros(x_ref)
-    count = 7 if options.position else 4
-    query, context, *sums = block.over_rows(x_ref.shape[0], body, (zero,) * count)
-    alpha, beta, *shared = (total(each) for each in sums)
-    shared = [weights.alpha * each for each in shared] or [zero] * 3
-    return Shared(query, context, (alpha, beta, *shared, zero))
-
-
-def _to_x(x_ref, dy_ref, dx_ref, ds_ref, begun, shared, gate_of, options):
-    weights, total, seen, _ = begun
-    h, w, *_ = x_ref.shape
-    phi = LANES_SIMILARITIES[options.similarity]
-    column = lax.broadcasted_iota(jnp.int32, x_ref.shape[1:], 0)
-
-    def body(row, carry):
-        x, dy = (ref[row].astype(jnp.float32) for ref in (x_ref, dy_ref))
-        near = block.nearness(row, x.shape, seen, weights, options)
-        ds = ds_ref[row]
-        by_query, _ = phi.pull(x, seen.query, ds * weights.alpha * near, total)
-        by_context, _ = phi.pull(x, seen.context, ds * weights.beta, total)
-        here = (column == seen.column) & (seen.row == row)
-        dx = dy * gate_of(row)[1] + by_query + by_context + shared.context / (h * w)
-        dx = dx + jnp.where(here, shared.query, 0.0)
-        dx_ref[row] = dx.astype(dx_ref.dtype)
-        return carry
-
-    block.over_rows(h, body, 0)
-
-
-_forward = Kernel(_forward_body, backward=False, work=1)
-_backward = Kernel(_backward_body, backward=True, work=2)

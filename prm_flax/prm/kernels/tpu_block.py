@@ -34,6 +34,39 @@ class Weights(NamedTuple):
     d: jax.Array
 
 
+class Features:
+    """A block's x, row by row of the map, which is affine in what the chip has of it.
+
+    Args:
+        ref: (h, w, b, l) the features.
+        affine: (3, l) mean, factor and bias, or None where x is the features.
+    """
+
+    def __init__(self, ref, affine=None):
+        self.ref = ref
+        self.affine = None if affine is None else [affine[i : i + 1] for i in range(3)]
+
+    def centred(self, row) -> jax.Array:
+        """The features less the affine's mean, (w, b, l) float32."""
+        assert self.affine is not None
+        return self.ref[row].astype(jnp.float32) - self.affine[0]
+
+    def narrow(self, row) -> jax.Array:
+        """X (w, b, l) in the features' dtype, as a norm by itself would write it."""
+        if self.affine is None:
+            return self.ref[row]
+        _, factor, bias = self.affine
+        return (self.centred(row) * factor + bias).astype(self.ref.dtype)
+
+    def wide(self, row) -> jax.Array:
+        """X (w, b, l) in float32."""
+        return self.narrow(row).astype(jnp.float32)
+
+    def pull(self, dx: jax.Array) -> jax.Array:
+        """The cotangent of the features, given that of x."""
+        return dx if self.affine is None else dx * self.affine[1]
+
+
 class Look(NamedTuple):
     """Query row and column (b, l) int32, query and context vectors (b, l)."""
 
@@ -84,15 +117,16 @@ def zeros(ref) -> jax.Array:
     return jnp.zeros(ref.shape[2:], jnp.float32)
 
 
-def look(x_ref, total: Total) -> Look:
+def look(features: Features, total: Total) -> Look:
     """Finds each group's query, the first position of the largest sum, and its mean."""
-    h, w, *_ = x_ref.shape
-    first = x_ref[0, 0].astype(jnp.float32)
-    column = lax.broadcasted_iota(jnp.int32, x_ref.shape[1:], 0)
+    h, w, *_ = features.ref.shape
+    first = features.wide(0)[0]
+    column = lax.broadcasted_iota(jnp.int32, features.ref.shape[1:], 0)
 
     def body(row, carry):
         best, found, rest = carry
-        sums, x = total(x_ref[row]), x_ref[row].astype(jnp.float32)
+        narrow = features.narrow(row)
+        sums, x = total(narrow), narrow.astype(jnp.float32)
         top = sums.max(0)
         at = jnp.where(sums == top, column, w).min(0)
         here = row, at, jnp.where(column == at, x, 0.0).sum(0)
@@ -102,7 +136,7 @@ def look(x_ref, total: Total) -> Look:
         )
         return jnp.where(better, top, best), found, rest + (x - first).sum(0)
 
-    zero = zeros(x_ref)
+    zero = zeros(features.ref)
     at = zero.astype(jnp.int32)
     _, found, rest = over_rows(h, body, (zero, (at, at, zero), zero))
     # The first is subtracted and added again: a constant map has its own value as mean.
@@ -131,20 +165,25 @@ def nearness(row, shape, seen: Look, weights: Weights, options: Options) -> jax.
 
 
 def score(
-    x_ref, s_ref, seen: Look, weights: Weights, total: Total, options: Options
+    features: Features,
+    s_ref,
+    seen: Look,
+    weights: Weights,
+    total: Total,
+    options: Options,
 ) -> None:
     """Writes the scores S."""
     phi = LANES_SIMILARITIES[options.similarity]
 
     def body(row, carry):
-        x = x_ref[row].astype(jnp.float32)
+        x = features.wide(row)
         near = weights.alpha * nearness(row, x.shape, seen, weights, options)
         by_query = near * phi.summand(x, seen.query, total)
         by_context = weights.beta * phi.summand(x, seen.context, total)
         s_ref[row] = total(by_query + by_context)
         return carry
 
-    over_rows(x_ref.shape[0], body, 0)
+    over_rows(s_ref.shape[0], body, 0)
 
 
 def moments(s_ref, options: Options) -> Moments:

@@ -1,0 +1,262 @@
+"""The backward kernel of a GPU.
+
+First what all positions share, then dx. dS = a du + b + c T, where a, b and c are numbers
+of a group that sums over du give. A map that a program keeps takes these sums first. A
+larger one is read twice only: what is linear in dS is summed for du, 1 and T apart, and
+joined afterwards.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from prm_flax.prm.kernels import gpu_tiles as tile
+from prm_flax.prm.kernels.options import Options
+from prm_flax.prm.similarity import SIMILARITIES
+
+
+def backward_body(
+    size: tuple[int, int], tile_: int, has_affine: bool, options: Options, *refs
+):
+    """refs: θ and d, α β λ ξ, affine?, what was seen, features, dy, y?; dx, sums."""
+    shared, four, *refs = refs
+    affine = refs.pop(0) if has_affine else None
+    index, pair, two, x_ref, *refs = refs
+    rates = refs.pop() if has_affine else None
+    *others, dx_ref, sums = refs
+    known = Known(
+        tile.Tiles(x_ref, affine, others, size, tile_),
+        tile.weights(shared, four),
+        tile.Look(index[...], pair[0], pair[1]),
+        tile.Moments(two[0], two[1]),
+        options,
+    )
+    point = _points(known)
+    shared = _of_kept(known, point(0)) if known.tiles.count == 1 else None
+    shared = shared or _of_streamed(known, point)
+    for i, row in enumerate(shared.rows):
+        sums[i] = row
+    found = _to_x(known, point, shared, dx_ref)
+    if rates is not None:
+        rates[0], rates[1] = found
+
+
+class Known(NamedTuple):
+    """What the kernel was given."""
+
+    tiles: tile.Tiles
+    weights: tile.Weights
+    seen: tile.Look
+    moments: tile.Moments
+    options: Options
+
+
+class _Point(NamedTuple):
+    """What the gradient needs of a tile: (tile, g, c) twice, then (tile, g)."""
+
+    x: jax.Array
+    dy: jax.Array
+    scores: tile.Scores
+    normed: jax.Array
+    gate: jax.Array
+    du: jax.Array
+
+
+def _points(known: Known) -> Callable[..., _Point]:
+    tiles, weights, seen, moments, options = known
+
+    def make(number) -> _Point:
+        x, (dy, *y) = tiles.x(number), tiles.others(number)
+        for result in y:
+            dy = jnp.where(result > 0, dy, 0.0)
+        made = tile.scores(tiles, number, seen, weights, options)
+        normed = jnp.where(tiles.real(number), moments.normed(made.score), 0.0)
+        gate = tile.sigmoid(weights.lam * normed + weights.xi)
+        return _Point(x, dy, made, normed, gate, (x * dy).sum(-1) * gate * (1 - gate))
+
+    only = make(0) if tiles.count == 1 else None
+    return lambda number: only or make(number)
+
+
+class _Slope(NamedTuple):
+    """(g,) each: dS = a (du - origin) + b + c T, where origin is du's first value.
+
+    Less its first value du cancels little where it hardly varies.
+    """
+
+    a: jax.Array
+    b: jax.Array
+    c: jax.Array
+    origin: jax.Array
+
+    def at(self, point: _Point) -> jax.Array:
+        """DS of a tile (tile, g)."""
+        return self.a * (point.du - self.origin) + self.b + self.c * point.normed
+
+
+class _Shared(NamedTuple):
+    """What all positions share.
+
+    Attributes:
+        slope: of dS.
+        to_query: (g, c) cotangent of the query.
+        to_all: (g, c) the context's, of each position.
+        rows: eight of (g,): dα dβ dλ dξ dθ_row dθ_column dd 0.
+    """
+
+    slope: _Slope
+    to_query: jax.Array
+    to_all: jax.Array
+    rows: list[jax.Array]
+
+
+def _of_kept(known: Known, p: _Point) -> _Shared:
+    real = known.tiles.real(0)
+    origin = _first(known, 0, p.du)
+    rest = jnp.where(real, p.du - origin, 0.0).sum(0)
+    dlam = (p.du * p.normed).sum(0)
+    slope = _slope(known, origin, rest, dlam)
+    ds = jnp.where(real, slope.at(p), 0.0)
+    return _share(known, slope, rest, dlam, _linear(known, p, _factors(p.scores), ds))
+
+
+class _Sums(NamedTuple):
+    """Over positions.
+
+    Attributes:
+        origin: (g,) du at the first position.
+        begins: (g,) each, the factors of `_factors` there.
+        by_du: what is linear in dS, see `_linear`, for du less its first value.
+        by_one: the same for 1.
+        by_normed: the same for T.
+        rest: (g,) Σ of du less its first value.
+        dlam: (g,) Σ du T.
+    """
+
+    origin: jax.Array
+    begins: list[jax.Array]
+    by_du: list[jax.Array]
+    by_one: list[jax.Array]
+    by_normed: list[jax.Array]
+    rest: jax.Array
+    dlam: jax.Array
+
+
+def _of_streamed(known: Known, point) -> _Shared:
+    tiles, options = known.tiles, known.options
+
+    def body(number, carry: _Sums) -> _Sums:
+        p, real = point(number), tiles.real(number)
+        origin = carry.origin + _first(known, number, p.du)
+        du = jnp.where(real, p.du - origin, 0.0)
+        factors, begins = _factors(p.scores), carry.begins
+        if options.normalize:  # Σ dS = 0: any constant may be taken off its factors
+            begins = [
+                begin + _first(known, number, factor)
+                for begin, factor in zip(begins, factors, strict=True)
+            ]
+            factors = [f - begin for f, begin in zip(factors, begins, strict=True)]
+        ones = jnp.broadcast_to(real.astype(jnp.float32), du.shape)
+        parts = zip(
+            (carry.by_du, carry.by_one, carry.by_normed),
+            (du, ones, p.normed),
+            strict=True,
+        )
+        added = [
+            [a + b for a, b in zip(sums, _linear(known, p, factors, v), strict=True)]
+            for sums, v in parts
+        ]
+        rest, dlam = carry.rest + du.sum(0), carry.dlam + (p.du * p.normed).sum(0)
+        return _Sums(origin, begins, *added, rest, dlam)
+
+    vector = jnp.zeros(tiles.shape, jnp.float32)
+    number = jnp.zeros(tiles.shape[:1], jnp.float32)
+    begins = [number] * (5 if options.position else 2)
+    parts = [vector, vector, *begins]
+    sums = tiles.over(
+        body, _Sums(number, begins, parts, parts, parts, number, number)
+    )
+    slope = _slope(known, sums.origin, sums.rest, sums.dlam)
+    joined = []
+    for u, o, t in zip(sums.by_du, sums.by_one, sums.by_normed, strict=True):
+        lift = (slice(None),) + (None,) * (u.ndim - 1)
+        joined.append(slope.a[lift] * u + slope.b[lift] * o + slope.c[lift] * t)
+    return _share(known, slope, sums.rest, sums.dlam, joined)
+
+
+def _first(known: Known, number, values) -> jax.Array:
+    """(tile, g) -> (g,) the value at the first position, 0 from other tiles."""
+    at_first = (known.tiles.index(number) == 0)[:, None]
+    return jnp.where(at_first, values, 0.0).sum(0)
+
+
+def _factors(scores: tile.Scores) -> list[jax.Array]:
+    """What dS is summed with for α, β and, per α, for θ and d."""
+    factors = [scores.near * scores.by_query, scores.by_context]
+    if scores.densities:
+        down, across = scores.densities
+        factors += [down.by_theta * scores.by_query, across.by_theta * scores.by_query]
+        factors += [(down.by_d + across.by_d) * scores.by_query]
+    return factors
+
+
+def _linear(known: Known, p: _Point, factors, values) -> list[jax.Array]:
+    """Σ over a tile, values in the place of dS: to query and context, by factors."""
+    phi, seen = SIMILARITIES[known.options.similarity], known.seen
+    _, to_query = jax.vjp(lambda v: phi(p.x, v), seen.query[None])
+    _, to_context = jax.vjp(lambda v: phi(p.x, v), seen.context[None])
+    vectors = [to_query(values * p.scores.near)[0][0], to_context(values)[0][0]]
+    return vectors + [(values * factor).sum(0) for factor in factors]
+
+
+def _share(known: Known, slope: _Slope, rest, dlam, linear) -> _Shared:
+    tiles, weights = known.tiles, known.weights
+    to_query, to_context, dalpha, dbeta, *shared = linear
+    dxi = rest + tiles.positions * slope.origin
+    rows = [dalpha, dbeta, dlam, dxi, *(weights.alpha * each for each in shared)]
+    rows += [jnp.zeros_like(dxi)] * (8 - len(rows))
+    to_query = weights.alpha[:, None] * to_query
+    to_all = weights.beta[:, None] * to_context / tiles.positions
+    return _Shared(slope, to_query, to_all, rows)
+
+
+def _slope(known: Known, origin, rest, dlam) -> _Slope:
+    moments, options, n = known.moments, known.options, known.tiles.positions
+    lam = known.weights.lam
+    if not options.normalize:
+        return _Slope(lam, lam * origin, 0.0 * lam, origin)
+    if n == 1:  # T is 0 whatever S is; 1/ε would lift rounding errors
+        return _Slope(*(0.0 * lam,) * 3, origin)
+    spread = moments.sigma > 0
+    divisor = jnp.where(spread, moments.sigma, 1.0) * max(n - options.ddof, 1)
+    a = lam * moments.inverse
+    c = jnp.where(spread, -lam * dlam / divisor, 0.0)
+    return _Slope(a, -a * rest / n, c, origin)
+
+
+def _to_x(known: Known, point, shared: _Shared, dx_ref):
+    """Writes the features' cotangent; returns the sums of the affine's, if any."""
+    tiles, weights, seen, _, options = known
+    phi = SIMILARITIES[options.similarity]
+
+    def body(number, carry):
+        p = point(number)
+        ds = shared.slope.at(p)
+        _, pull_query = jax.vjp(lambda x: phi(x, seen.query[None]), p.x)
+        _, pull_context = jax.vjp(lambda x: phi(x, seen.context[None]), p.x)
+        dx = p.dy * p.gate[..., None] + shared.to_all
+        dx = dx + pull_query(ds * weights.alpha * p.scores.near)[0]
+        dx = dx + pull_context(ds * weights.beta)[0]
+        here = tiles.index(number)[:, None] == seen.index[None]
+        dx = dx + jnp.where(here[..., None], shared.to_query, 0.0)
+        tiles.write(dx_ref, number, tiles.pull(dx))
+        if not tiles.has_affine:
+            return carry
+        bias, factor = carry
+        dx = jnp.where(tiles.real(number)[..., None], dx, 0.0)
+        return bias + dx.sum(0), factor + (dx * tiles.centred(number)).sum(0)
+
+    zero = jnp.zeros(tiles.shape, jnp.float32)
+    return tiles.over(body, (zero, zero) if tiles.has_affine else 0)
