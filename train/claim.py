@@ -27,6 +27,7 @@ FREE_TO_RESUME = (
     "data.on_bad_image",
     "data.max_image_bytes",
     "data.max_image_pixels",
+    "model.kernel",
 )
 # Schedules that do not look at the end: such a run may be given more epochs.
 OPEN_ENDED = ("step",)

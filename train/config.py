@@ -57,6 +57,8 @@ class Model:
     """PRM's position encoding."""
     normalize: bool | None = None
     """PRM's normalisation of the scores."""
+    kernel: Literal["auto", "xla"] | None = None
+    """PRM's: xla takes no kernel of ours on GPUs and TPUs."""
     batch_norm: int | Literal["global"] = "global"
     """Images a batch-norm statistic is taken over."""
     bn_momentum: float | None = None

@@ -5,7 +5,7 @@ import math
 import flax.linen as nn
 
 from prm_flax.attention.sk import SK
-from prm_flax.backbones.slot import Recalibration, recalibrated
+from prm_flax.backbones.slot import Recalibration, end_of_branch
 from prm_flax.layers.basic import Layers, ReLU
 
 
@@ -48,9 +48,8 @@ class BasicBlock(Block):
         conv, norm = self.layers.conv, self.layers.norm
         y = _three_by_three(self, x, 1, train)
         y = conv(self.planes, 3, "conv2")(y)
-        y = norm("bn2", zero=self.zero_init)(y, train)
-        y = recalibrated(self, self.recalibration, self.slot, y, self.stage, train)
-        return ReLU()(y + _shortcut(self, x, y, train))
+        last = norm("bn2", zero=self.zero_init)
+        return end_of_branch(self, last, y, _shortcut(self, x, y, train), ReLU(), train)
 
 
 class Bottleneck(Block):
@@ -68,9 +67,8 @@ class Bottleneck(Block):
         y = ReLU()(norm("bn1")(conv(self.planes, 1, "conv1")(x), train))
         y = _three_by_three(self, y, 2, train)
         y = conv(4 * self.planes, 1, "conv3")(y)
-        y = norm("bn3", zero=self.zero_init)(y, train)
-        y = recalibrated(self, self.recalibration, self.slot, y, self.stage, train)
-        return ReLU()(y + _shortcut(self, x, y, train))
+        last = norm("bn3", zero=self.zero_init)
+        return end_of_branch(self, last, y, _shortcut(self, x, y, train), ReLU(), train)
 
 
 def _three_by_three(block, x, number: int, train):

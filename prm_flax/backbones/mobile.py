@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from prm_flax.backbones.slot import Recalibration, recalibrated
+from prm_flax.backbones.slot import Recalibration, end_of_branch
 from prm_flax.layers.basic import Layers, ReLU, global_mean
 from prm_flax.layers.norm import Statistics
 
@@ -66,9 +66,9 @@ class InvertedResidual(nn.Module):
         y = ReLU(self.relu_limit)(norm(norm_name)(y, train))
         conv_name, norm_name = self.names["project"]
         y = conv(self.channels, 1, conv_name)(y)
-        y = norm(norm_name, zero=self.zero_init)(y, train)
-        y = recalibrated(self, self.recalibration, self.slot, y, self.stage, train)
-        return x + y if x.shape == y.shape else y
+        last = norm(norm_name, zero=self.zero_init)
+        identity = x if x.shape == y.shape else None
+        return end_of_branch(self, last, y, identity, None, train)
 
 
 class MobileNet(nn.Module):

@@ -13,10 +13,10 @@ from prm_flax.attention import CBAM, GC, GE, SE
 from prm_flax.attention.common import check_positive
 from prm_flax.backbones.networks import Network
 from prm_flax.backbones.slot import PRMFactory, SameModule, SGEFactory
-from prm_flax.prm.checks import check_options
+from prm_flax.prm.checks import check_kernel, check_options
 
 Options = dict[str, Any]
-PRM_OPTIONS = ("groups", "similarity", "ddof", "position", "normalize")
+PRM_OPTIONS = ("groups", "similarity", "ddof", "position", "normalize", "kernel")
 
 
 class Prefix(NamedTuple):
@@ -49,6 +49,7 @@ def _prm(network: Network, options: Options) -> PRMFactory:
     given = {name: options.pop(name) for name in PRM_OPTIONS if name in options}
     factory = PRMFactory(**{"groups": network.groups} | given, **_types(options))
     check_options(factory.groups, factory.similarity, factory.ddof)
+    check_kernel(factory.kernel)
     return factory
 
 

@@ -63,6 +63,7 @@ def create_model(name: str, num_classes: int = 1000, **options: Any) -> nn.Modul
             ddof: PRM's, 0 or 1.
             position: PRM's, False leaves the position encoding out.
             normalize: PRM's, False leaves the normalisation out.
+            kernel: PRM's, "xla" for no kernel, see `prm_flax.PRM`.
             recalibration: a `Recalibration` factory, for a plain name only, such as
                 one of a module of `prm_flax.attention` with other settings.
 

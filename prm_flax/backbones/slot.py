@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from prm_flax.attention import SGE
+from prm_flax.layers.basic import ReLU
+from prm_flax.layers.norm import BatchNorm
+from prm_flax.prm.kernels.options import Branch
 from prm_flax.prm.linen import PRM
 
 
@@ -43,6 +46,7 @@ class PRMFactory:
     normalize: bool = True
     dtype: Any = None
     param_dtype: Any = jnp.float32
+    kernel: str = "auto"
 
     def __call__(self, channels: int, stage: int) -> PRM:
         """The PRM for a branch of `channels` channels; every stage's is alike."""
@@ -54,6 +58,7 @@ class PRMFactory:
             normalize=self.normalize,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
+            kernel=self.kernel,
         )
 
 
@@ -88,24 +93,58 @@ class SameModule:
         return self.module
 
 
-def recalibrated(
-    parent: nn.Module,
-    factory: Recalibration | None,
-    name: str,
+def end_of_branch(
+    block: Any,
+    norm: BatchNorm,
     x: jax.Array,
-    stage: int,
+    identity: jax.Array | None,
+    relu: ReLU | None,
     train: bool,
 ) -> jax.Array:
-    """Puts x through the factory's module, the child `name` of `parent`, if any."""
-    if factory is None:
-        return x
-    module = factory(x.shape[-1], stage)
+    """relu(module(norm(x)) + identity), with the module that fills the block's slot.
+
+    Args:
+        block: has a `recalibration` factory or None, the name of its `slot`, a `stage`.
+        norm: the residual branch's last.
+        x: (b, h, w, c) what the norm takes.
+        identity: (b, h, w, c) or None for 0.
+        relu: or None for none.
+        train: for norm and module.
+    """
+    module = _module(block, x)
+    kernel = _kernel(module, norm, x, train)
+    if kernel is not None:
+        affine = norm(x, train, applied=False)
+        return module.finish(kernel, Branch(x, affine, identity), relu is not None)
+    y = norm(x, train)
+    y = y if module is None else _called(module, y, train)
+    y = y if identity is None else y + identity
+    return y if relu is None else relu(y)
+
+
+def _module(block, x) -> Any:
+    if block.recalibration is None:
+        return None
+    module = block.recalibration(x.shape[-1], block.stage)
     if not isinstance(module, nn.Module):
         raise TypeError(
             "recalibration must return a Linen module for (channels, stage), got "
             f"{type(module).__name__}."
         )
-    y = module.clone(parent=parent, name=name)(x, train=train)
+    return module.clone(parent=block, name=block.slot)
+
+
+def _kernel(module, norm: BatchNorm, x, train: bool):
+    """A PRM's kernel that takes in norm, sum and ReLU; all in one dtype."""
+    if not isinstance(module, PRM):
+        return None
+    if norm.gives(x.dtype) != x.dtype or module.dtype not in (None, x.dtype):
+        return None
+    return module.choose(x, norm.runs(x.shape[0], train))
+
+
+def _called(module: Any, x: jax.Array, train: bool) -> jax.Array:
+    y = module(x, train=train)
     if y.shape != x.shape:
         raise ValueError(
             f"A recalibration module must keep the shape: {x.shape} became {y.shape}."

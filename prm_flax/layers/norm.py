@@ -97,7 +97,7 @@ class BatchNorm(nn.Module):
         store = wide(self.param_dtype)
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels, store)
         var = self.variable("batch_stats", "var", jnp.ones, channels, store)
-        dtype = self.dtype or jnp.promote_types(x.dtype, self.param_dtype)
+        dtype = self.gives(x.dtype)
 
         if not train:
             means, variances = mean.value[None], var.value[None]
@@ -112,6 +112,14 @@ class BatchNorm(nn.Module):
         factor = scale * lax.rsqrt(variances + self.epsilon)
         affine = Affine(means, factor, bias)
         return affine.apply(x, dtype) if applied else affine
+
+    def runs(self, images: int, train: bool) -> int:
+        """How many runs so many images are; inference knows one."""
+        return images // self.images if train and self.images != "global" else 1
+
+    def gives(self, dtype: Any) -> Any:
+        """The dtype of the result, of an input's."""
+        return self.dtype or jnp.promote_types(dtype, self.param_dtype)
 
     def _runs(self, x: Float[Array, "b h w c"]) -> Float[Array, "r n h w c"]:
         """(b, h, w, c) -> (runs, images of a run, h, w, c)."""

@@ -6,6 +6,10 @@ from prm_flax.errors import unknown
 from prm_flax.prm.similarity import SIMILARITIES
 
 
+# The fastest form for where it runs, or XLA's alone.
+KERNELS = ("auto", "xla")
+
+
 def check_options(groups: int, similarity: str, ddof: int) -> None:
     """Raises ValueError for a group count, similarity or ddof that does not exist."""
     if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
@@ -17,6 +21,12 @@ def check_options(groups: int, similarity: str, ddof: int) -> None:
             "ddof must be 0 (the paper's 1/N) or 1 (the official code's 1/(N-1)), "
             f"got {ddof!r}."
         )
+
+
+def check_kernel(kernel: str) -> None:
+    """Raises ValueError for a choice of kernels that does not exist."""
+    if kernel not in KERNELS:
+        raise unknown("kernel", kernel, KERNELS)
 
 
 def check_shape(shape: tuple[int, ...], dtype, groups: int) -> None:

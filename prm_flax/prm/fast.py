@@ -5,8 +5,10 @@ the features once and writes the result once; it can take in what stands before 
 a PRM in a residual branch, the batch norm's last step, the addition and the ReLU.
 """
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -15,13 +17,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
-from prm_flax.errors import unknown
 from prm_flax.layers.norm import Affine
 from prm_flax.prm.functional import PRMParams, recalibrate
 from prm_flax.prm.kernels import gpu, tpu
 from prm_flax.prm.kernels.options import Branch, Options, Pulled
 
-KERNELS = ("auto", "xla")
 # TPUs whose memory next to the registers holds the kernel's blocks.
 TPUS = ("TPU v5", "TPU v6")
 
@@ -32,14 +32,15 @@ class Kernel(NamedTuple):
     Attributes:
         platform: as `lax.platform_dependent` calls it.
         kinds: what its devices' kinds start with.
-        fits: `(branch, groups)` -> whether it can take the branch.
+        fits: `(shape, itemsize, groups, runs)` of a device's features -> whether it can
+            take them.
         forward: see `tpu.forward`.
         backward: see `tpu.backward`.
     """
 
     platform: str
     kinds: tuple[str, ...]
-    fits: Callable[[Branch, int], bool]
+    fits: Callable[[tuple[int, ...], int, int, int], bool]
     forward: Callable[..., Any]
     backward: Callable[..., Any]
 
@@ -53,36 +54,84 @@ BY_PLATFORM: MappingProxyType[str, Kernel] = MappingProxyType(
 )
 
 
-def check_kernel(kernel: str) -> None:
-    """Raises ValueError unless there is such a choice."""
-    if kernel not in KERNELS:
-        raise unknown("kernel", kernel, KERNELS)
+_allowed = contextvars.ContextVar("kernels are allowed", default=True)
+
+
+@contextlib.contextmanager
+def without_kernels() -> Iterator[None]:
+    """What is traced inside takes the XLA form: for programs that go elsewhere.
+
+    Also for whoever watches the layers of a network at work: a kernel takes in the
+    neighbours of a PRM, which then are no layers any more.
+    """
+    token = _allowed.set(False)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def choose(features: jax.Array, groups: int, runs: int = 1) -> Kernel | None:
+    """The kernel for a PRM of such features on the devices there are, if any.
+
+    One runs on GPUs and TPUs if the features (b, h, w, C) are of float32 or half
+    precision, fit, and lie on one device, or b is shared among the devices of the mesh
+    that `jax.set_mesh` has set. A kernel has a reverse derivative, not a forward one.
+
+    Args:
+        features: what the PRM, or the norm before it, takes.
+        groups: g.
+        runs: of b/runs images each, that the norm before it takes statistics of.
+    """
+    if not _allowed.get() or features.ndim != 4 or features.dtype == jnp.float64:
+        return None
+    platform, kind = _devices()
+    kernel = BY_PLATFORM.get(platform)
+    if kernel is None or not kind.startswith(kernel.kinds):
+        return None
+    shares = _shares()
+    b, *rest = features.shape
+    if not shares or b % shares or (runs > 1 and runs % shares):
+        return None
+    shape = b // shares, *rest
+    runs = max(runs // shares, 1)
+    return kernel if kernel.fits(shape, features.dtype.itemsize, groups, runs) else None
+
+
+def _devices() -> tuple[str, str]:
+    """Platform and kind of the mesh's devices, which may not be here, or of jax's."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    if device is not None:
+        return device.platform, device.device_kind
+    first = jax.devices()[0]
+    return first.platform, first.device_kind
+
+
+def _shares() -> int:
+    """How many devices take some of the images each; 0 if that is not known."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return int(jax.device_count() == 1)
+    kinds = set(mesh.axis_types)
+    if kinds == {AxisType.Manual}:
+        return 1
+    return mesh.size if kinds == {AxisType.Auto} else 0
 
 
 def recalibrate_branch(
-    branch: Branch, params: PRMParams, options: Options, kernel: str = "auto"
+    kernel: Kernel | None, branch: Branch, params: PRMParams, options: Options
 ) -> jax.Array:
-    """relu(PRM(affine(features)) + identity), by the form that moves the least memory.
-
-    A kernel runs on GPUs and TPUs if the features are of float32 or half precision, fit,
-    and lie on one device, or their first axis is shared among the devices of the mesh
-    that `jax.set_mesh` has set. Everywhere else, and with `kernel="xla"`, it is
-    `recalibrate` and its neighbours as separate operations. A kernel has a reverse
-    derivative, not a forward one.
+    """relu(PRM(affine(features)) + identity) in the features' shape and dtype.
 
     Args:
-        branch: features (b, h, w, C), and what stands before and after the PRM.
+        kernel: what `choose` said, or None for the XLA form.
+        branch: features (..., h, w, C), and what stands before and after the PRM.
         params: of g groups.
         options: the keywords of `recalibrate`, and whether a ReLU follows.
-        kernel: "auto", or "xla" for no kernel.
-
-    Returns:
-        (b, h, w, C) in the features' dtype.
     """
-    chosen = _choose(branch, params) if kernel == "auto" else None
-    if chosen is None:
+    if kernel is None:
         return plain_branch(branch, params, options)
-    run = functools.partial(by_kernel, chosen, options, False)
+    run = functools.partial(by_kernel, kernel, options, False)
     return _on_each_device(run, branch, params)
 
 
@@ -90,11 +139,9 @@ def plain_branch(branch: Branch, params: PRMParams, options: Options) -> jax.Arr
     """The same as separate operations, differentiable both ways."""
     features, affine, identity = branch
     x = features if affine is None else affine.apply(features, features.dtype)
-    keywords = options._asdict()
-    relu = keywords.pop("relu")
-    y = recalibrate(x, params, **keywords)
+    y = recalibrate(x, params, **options.keywords())
     y = y if identity is None else y + identity
-    return jax.nn.relu(y) if relu else y
+    return jax.nn.relu(y) if options.relu else y
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
@@ -167,40 +214,6 @@ def _where_it_runs(kernel, interpret, fast, plain, *arguments):
     return lax.platform_dependent(
         *arguments, default=plain, **{kernel.platform: fast}
     )
-
-
-def _choose(branch: Branch, params: PRMParams) -> Kernel | None:
-    """The kernel that can take the branch on the devices there are."""
-    features = branch.features
-    if features.ndim != 4 or features.dtype == jnp.float64 or not _is_spread(branch):
-        return None
-    platform, kind = _devices()
-    kernel = BY_PLATFORM.get(platform)
-    if kernel is None or not kind.startswith(kernel.kinds):
-        return None
-    return kernel if kernel.fits(branch, params.alpha.shape[0]) else None
-
-
-def _devices() -> tuple[str, str]:
-    """Platform and kind of the mesh's devices, which may not be here, or of jax's."""
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    if device is not None:
-        return device.platform, device.device_kind
-    first = jax.devices()[0]
-    return first.platform, first.device_kind
-
-
-def _is_spread(branch: Branch) -> bool:
-    """Whether each device can take some of the images, and their runs, alone."""
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
-        return jax.device_count() == 1
-    kinds = set(mesh.axis_types)
-    if kinds == {AxisType.Manual}:
-        return True
-    runs = 1 if branch.affine is None else branch.affine.mean.shape[0]
-    whole = runs == 1 or runs % mesh.size == 0
-    return kinds == {AxisType.Auto} and branch.features.shape[0] % mesh.size == 0 and whole
 
 
 def _on_each_device(run, branch: Branch, params: PRMParams) -> jax.Array:

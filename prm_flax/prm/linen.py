@@ -6,9 +6,11 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from prm_flax.prm.checks import check_options, check_shape
+from prm_flax.prm import fast
+from prm_flax.prm.checks import check_kernel, check_options, check_shape
 from prm_flax.prm.functional import PRMParams, recalibrate
 from prm_flax.prm.initial import INITIALIZERS, shapes
+from prm_flax.prm.kernels.options import Branch, Options
 
 
 class PRM(nn.Module):
@@ -24,6 +26,8 @@ class PRM(nn.Module):
         normalize: False leaves the normalisation of the scores out.
         dtype: if given, x is cast to it and the result has it; else x's.
         param_dtype: the parameters' dtype.
+        kernel: "auto" takes a kernel where there is one for the device at hand; "xla"
+            does not, and has forward derivatives everywhere.
 
     Sows the `PRMMaps` as "maps" when the collection "intermediates" is mutable, and
     computes them only then.
@@ -51,31 +55,43 @@ class PRM(nn.Module):
     normalize: bool = True
     dtype: Any = None
     param_dtype: Any = jnp.float32
+    kernel: str = "auto"
 
-    @nn.compact
-    def __call__(self, x, train: bool = False):
-        """Recalibrates x (..., h, w, C); `train` changes nothing here."""
+    def setup(self):
+        """Declares the parameters, whose shapes x has no part in."""
         check_options(self.groups, self.similarity, self.ddof)
-        check_shape(x.shape, x.dtype, self.groups)
-        params = PRMParams(
+        check_kernel(self.kernel)
+        self.leaves = PRMParams(
             **{
                 name: self.param(name, INITIALIZERS[name], shape, self.param_dtype)
                 for name, shape in shapes(self.groups).items()
             }
         )
+
+    def __call__(self, x, train: bool = False):
+        """Recalibrates x (..., h, w, C); `train` changes nothing here."""
+        check_shape(x.shape, x.dtype, self.groups)
         x = x if self.dtype is None else x.astype(self.dtype)
-        watched = self.is_mutable_collection("intermediates")
-        result = recalibrate(
-            x,
-            params,
-            similarity=self.similarity,
-            ddof=self.ddof,
-            position=self.position,
-            normalize=self.normalize,
-            return_maps=watched,
-        )
-        if not watched:
-            return result
-        y, maps = result
+        if not self._is_watched():
+            return self.finish(self.choose(x), Branch(x))
+        keywords = self._options().keywords()
+        y, maps = recalibrate(x, self.leaves, **keywords, return_maps=True)
         self.sow("intermediates", "maps", maps)
         return y
+
+    def choose(self, x, runs: int = 1) -> fast.Kernel | None:
+        """The kernel for features like x, see `fast.choose`; None if one may watch."""
+        if self.kernel == "xla" or self._is_watched() or self.is_initializing():
+            return None
+        return fast.choose(x, self.groups, runs)
+
+    def finish(self, kernel: fast.Kernel | None, branch: Branch, relu: bool = False):
+        """The end of a residual branch: relu(PRM(norm(x)) + identity)."""
+        options = self._options()._replace(relu=relu)
+        return fast.recalibrate_branch(kernel, branch, self.leaves, options)
+
+    def _is_watched(self) -> bool:
+        return self.is_mutable_collection("intermediates")
+
+    def _options(self) -> Options:
+        return Options(self.similarity, self.ddof, self.position, self.normalize)

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from prm_flax.prm.checks import check_options, check_shape
+from prm_flax.prm import fast
+from prm_flax.prm.checks import check_kernel, check_options, check_shape
 from prm_flax.prm.functional import PRMParams, recalibrate
 from prm_flax.prm.initial import INITIALIZERS, shapes
+from prm_flax.prm.kernels.options import Branch, Options
 
 
 class PRM(nnx.Module):
@@ -22,6 +24,8 @@ class PRM(nnx.Module):
         normalize: False leaves the normalisation of the scores out.
         dtype: if given, x is cast to it and the result has it; else x's.
         param_dtype: the parameters' dtype.
+        kernel: "auto" takes a kernel where there is one for the device at hand; "xla"
+            does not, and has forward derivatives everywhere.
         rngs: θ is drawn from its stream "params".
 
     Example:
@@ -45,15 +49,18 @@ class PRM(nnx.Module):
         normalize: bool = True,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
+        kernel: str = "auto",
         rngs: nnx.Rngs,
     ):
         check_options(groups, similarity, ddof)
+        check_kernel(kernel)
         self.groups = groups
         self.similarity = similarity
         self.ddof = ddof
         self.position = position
         self.normalize = normalize
         self.dtype = dtype
+        self.kernel = kernel
         for name, shape in shapes(groups).items():
             value = INITIALIZERS[name](rngs.params(), shape, param_dtype)
             setattr(self, name, nnx.Param(value))
@@ -67,12 +74,9 @@ class PRM(nnx.Module):
         params = PRMParams(
             *(getattr(self, name).get_value() for name in PRMParams._fields)
         )
-        return recalibrate(
-            x if self.dtype is None else x.astype(self.dtype),
-            params,
-            similarity=self.similarity,
-            ddof=self.ddof,
-            position=self.position,
-            normalize=self.normalize,
-            return_maps=return_maps,
-        )
+        x = x if self.dtype is None else x.astype(self.dtype)
+        options = Options(self.similarity, self.ddof, self.position, self.normalize)
+        if return_maps:
+            return recalibrate(x, params, **options.keywords(), return_maps=True)
+        kernel = None if self.kernel == "xla" else fast.choose(x, self.groups)
+        return fast.recalibrate_branch(kernel, Branch(x), params, options)

@@ -50,9 +50,9 @@ def _warps(numbers: int) -> int:
     return min(max(numbers // NUMBERS_OF_A_WARP, least), most)
 
 
-def fits(branch: Branch, groups: int) -> bool:
-    """Whether there is a plan for the branch."""
-    return plan(branch.features.shape, groups) is not None
+def fits(shape: tuple[int, ...], itemsize: int, groups: int, runs: int) -> bool:
+    """Whether there is a plan for features (b, h, w, C); of any runs."""
+    return plan(shape, groups) is not None
 
 
 def forward(
@@ -69,7 +69,7 @@ def forward(
         options: of PRM.
         interpret: run on any machine, slowly.
     """
-    names = ("features", "index", "pair", "two")
+    names = ("features", "index", "pair", "numbers")
     more = () if branch.identity is None else (branch.identity,)
     y, *seen = _call(forward_body, branch, params, options, interpret, names, (), more)
     return y.reshape(branch.features.shape), tuple(seen)
@@ -127,7 +127,7 @@ def _call(body, branch: Branch, params, options, interpret, outputs, seen, more)
         "features": ((n, count, c), (0, None, 0), (n, g, c), branch.features.dtype),
         "index": ((count,), (None,), (g,), jnp.int32),
         "pair": ((2, count, c), (0, None, 0), (2, g, c), jnp.float32),
-        "two": ((2, count), (0, None), (2, g), jnp.float32),
+        "numbers": ((6, count), (0, None), (6, g), jnp.float32),
         "sums": ((8, count), (0, None), (8, g), jnp.float32),
         "rates": ((2, count, c), (0, None, 0), (2, g, c), jnp.float32),
     }
@@ -146,7 +146,7 @@ def _call(body, branch: Branch, params, options, interpret, outputs, seen, more)
         block = (None, 3, count, c)
         in_specs.append(pl.BlockSpec(block, lambda i, j: (i // images, 0, j, 0)))
     features = [array.reshape(b, n, g, c) for array in (branch.features, *more)]
-    names = ["index", "pair", "two"][: len(seen)] + ["features"] * len(features)
+    names = ["index", "pair", "numbers"][: len(seen)] + ["features"] * len(features)
     return pl.pallas_call(
         functools.partial(
             body, (h, w), planned.tile, branch.affine is not None, options

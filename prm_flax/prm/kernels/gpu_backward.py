@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from prm_flax.prm.kernels import gpu_tiles as tile
 from prm_flax.prm.kernels.options import Options
+from prm_flax.prm.numerics import SIGMA_EPSILON
 from prm_flax.prm.similarity import SIMILARITIES
 
 
@@ -23,14 +24,15 @@ def backward_body(
     """refs: θ and d, α β λ ξ, affine?, what was seen, features, dy, y?; dx, sums."""
     shared, four, *refs = refs
     affine = refs.pop(0) if has_affine else None
-    index, pair, two, x_ref, *refs = refs
+    index, pair, numbers, x_ref, *refs = refs
     rates = refs.pop() if has_affine else None
     *others, dx_ref, sums = refs
     known = Known(
         tile.Tiles(x_ref, affine, others, size, tile_),
         tile.weights(shared, four),
         tile.Look(index[...], pair[0], pair[1]),
-        tile.Moments(two[0], two[1]),
+        tile.Moments(numbers[0], numbers[1]),
+        [tile.Line(numbers[i], numbers[i + 1]) for i in (2, 4)],
         options,
     )
     point = _points(known)
@@ -50,6 +52,7 @@ class Known(NamedTuple):
     weights: tile.Weights
     seen: tile.Look
     moments: tile.Moments
+    lines: list[tile.Line]
     options: Options
 
 
@@ -65,7 +68,7 @@ class _Point(NamedTuple):
 
 
 def _points(known: Known) -> Callable[..., _Point]:
-    tiles, weights, seen, moments, options = known
+    tiles, weights, seen, moments, _, options = known
 
     def make(number) -> _Point:
         x, (dy, *y) = tiles.x(number), tiles.others(number)
@@ -119,7 +122,7 @@ def _of_kept(known: Known, p: _Point) -> _Shared:
     dlam = (p.du * p.normed).sum(0)
     slope = _slope(known, origin, rest, dlam)
     ds = jnp.where(real, slope.at(p), 0.0)
-    return _share(known, slope, rest, dlam, _linear(known, p, _factors(p.scores), ds))
+    return _share(known, slope, rest, dlam, _linear(known, p, tile.factors(p.scores), ds))
 
 
 class _Sums(NamedTuple):
@@ -127,7 +130,7 @@ class _Sums(NamedTuple):
 
     Attributes:
         origin: (g,) du at the first position.
-        begins: (g,) each, the factors of `_factors` there.
+        begins: (g,) each, the factors of θ and d there.
         by_du: what is linear in dS, see `_linear`, for du less its first value.
         by_one: the same for 1.
         by_normed: the same for T.
@@ -145,19 +148,13 @@ class _Sums(NamedTuple):
 
 
 def _of_streamed(known: Known, point) -> _Shared:
-    tiles, options = known.tiles, known.options
+    tiles = known.tiles
 
     def body(number, carry: _Sums) -> _Sums:
         p, real = point(number), tiles.real(number)
         origin = carry.origin + _first(known, number, p.du)
         du = jnp.where(real, p.du - origin, 0.0)
-        factors, begins = _factors(p.scores), carry.begins
-        if options.normalize:  # Σ dS = 0: any constant may be taken off its factors
-            begins = [
-                begin + _first(known, number, factor)
-                for begin, factor in zip(begins, factors, strict=True)
-            ]
-            factors = [f - begin for f, begin in zip(factors, begins, strict=True)]
+        begins, factors = _off_their_lines(known, number, p, carry.begins)
         ones = jnp.broadcast_to(real.astype(jnp.float32), du.shape)
         parts = zip(
             (carry.by_du, carry.by_one, carry.by_normed),
@@ -173,33 +170,54 @@ def _of_streamed(known: Known, point) -> _Shared:
 
     vector = jnp.zeros(tiles.shape, jnp.float32)
     number = jnp.zeros(tiles.shape[:1], jnp.float32)
-    begins = [number] * (5 if options.position else 2)
-    parts = [vector, vector, *begins]
-    sums = tiles.over(
-        body, _Sums(number, begins, parts, parts, parts, number, number)
-    )
+    begins = [number] * (3 if known.options.position else 0)
+    parts = [vector, vector, number, number, *begins]
+    sums = tiles.over(body, _Sums(number, begins, parts, parts, parts, number, number))
     slope = _slope(known, sums.origin, sums.rest, sums.dlam)
     joined = []
     for u, o, t in zip(sums.by_du, sums.by_one, sums.by_normed, strict=True):
         lift = (slice(None),) + (None,) * (u.ndim - 1)
         joined.append(slope.a[lift] * u + slope.b[lift] * o + slope.c[lift] * t)
+    if known.options.normalize:
+        along = _along_normed(known, sums.dlam)
+        joined[2:4] = [
+            sum_ + line.k * along
+            for sum_, line in zip(joined[2:4], known.lines, strict=True)
+        ]
     return _share(known, slope, sums.rest, sums.dlam, joined)
+
+
+def _off_their_lines(known: Known, number, p: _Point, begins):
+    """The factors, less what dS is orthogonal to, or nearly: little then cancels.
+
+    Σ dS = 0, and Σ dS T is known, if scores are normalised.
+    """
+    factors = tile.factors(p.scores)
+    if not known.options.normalize:
+        return begins, factors
+    begins = [
+        begin + _first(known, number, factor)
+        for begin, factor in zip(begins, factors[2:], strict=True)
+    ]
+    off = [
+        line.off(factor, p.normed)
+        for line, factor in zip(known.lines, factors[:2], strict=True)
+    ]
+    rest = [f - begin for f, begin in zip(factors[2:], begins, strict=True)]
+    return begins, [jnp.where(known.tiles.real(number), f, 0.0) for f in off + rest]
+
+
+def _along_normed(known: Known, dlam) -> jax.Array:
+    """Σ dS T (g,): all of it cancels but for the ε of 1 / (σ + ε)."""
+    moments, epsilon = known.moments, SIGMA_EPSILON
+    small = known.weights.lam * dlam * epsilon * moments.inverse * moments.inverse
+    return jnp.where(moments.sigma > 0, small, known.weights.lam * dlam / epsilon)
 
 
 def _first(known: Known, number, values) -> jax.Array:
     """(tile, g) -> (g,) the value at the first position, 0 from other tiles."""
     at_first = (known.tiles.index(number) == 0)[:, None]
     return jnp.where(at_first, values, 0.0).sum(0)
-
-
-def _factors(scores: tile.Scores) -> list[jax.Array]:
-    """What dS is summed with for α, β and, per α, for θ and d."""
-    factors = [scores.near * scores.by_query, scores.by_context]
-    if scores.densities:
-        down, across = scores.densities
-        factors += [down.by_theta * scores.by_query, across.by_theta * scores.by_query]
-        factors += [(down.by_d + across.by_d) * scores.by_query]
-    return factors
 
 
 def _linear(known: Known, p: _Point, factors, values) -> list[jax.Array]:
@@ -238,7 +256,7 @@ def _slope(known: Known, origin, rest, dlam) -> _Slope:
 
 def _to_x(known: Known, point, shared: _Shared, dx_ref):
     """Writes the features' cotangent; returns the sums of the affine's, if any."""
-    tiles, weights, seen, _, options = known
+    tiles, weights, seen, _, _, options = known
     phi = SIMILARITIES[options.similarity]
 
     def body(number, carry):

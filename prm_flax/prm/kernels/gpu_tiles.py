@@ -253,3 +253,24 @@ _TINY = float(jnp.finfo(jnp.float32).tiny)
 def sigmoid(u: jax.Array) -> jax.Array:
     """1 / (1 + exp(-u)), in operations that a kernel has."""
     return 1 / (1 + jnp.exp(-u))
+
+
+def factors(scores: Scores) -> list[jax.Array]:
+    """(tile, g) each: ∂S/∂α and ∂S/∂β, then, over α, those by θ's two numbers and d."""
+    found = [scores.near * scores.by_query, scores.by_context]
+    if scores.densities:
+        down, across = scores.densities
+        found += [down.by_theta * scores.by_query, across.by_theta * scores.by_query]
+        found += [(down.by_d + across.by_d) * scores.by_query]
+    return found
+
+
+class Line(NamedTuple):
+    """Numbers (g,) each of the line m + k T that a factor of dS lies about."""
+
+    m: jax.Array
+    k: jax.Array
+
+    def off(self, factor: jax.Array, normed: jax.Array) -> jax.Array:
+        """The factor less its line."""
+        return factor - self.m - self.k * normed

@@ -24,6 +24,10 @@ class Options(NamedTuple):
     normalize: bool = True
     relu: bool = False
 
+    def keywords(self) -> dict[str, Any]:
+        """Those of `recalibrate`."""
+        return {name: value for name, value in self._asdict().items() if name != "relu"}
+
 
 class Branch(NamedTuple):
     """The end of a residual branch: y = relu(PRM(affine(features)) + identity).

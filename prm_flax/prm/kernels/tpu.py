@@ -19,15 +19,15 @@ IMAGES, LANES = 8, 128
 MEMORY = 100 << 20
 
 
-def fits(branch: Branch, groups: int) -> bool:
-    """Whether the branch's blocks fit, backward too, and hold images of one run each."""
-    b, h, w, channels = branch.features.shape
+def fits(shape: tuple[int, ...], itemsize: int, groups: int, runs: int) -> bool:
+    """Whether blocks of features (b, h, w, C) fit, and hold images of one run each."""
+    b, h, w, channels = shape
     lanes = _lanes(channels, groups)
-    if lanes is None or not _is_of_one_run(branch):
+    if lanes is None or (runs > 1 and b // runs % IMAGES):
         return False
     # Features, their cotangent, the result and its, each twice as the next block is on
     # its way; two arrays of float32.
-    each = 4 * 2 * branch.features.dtype.itemsize + 2 * 4
+    each = 4 * 2 * itemsize + 2 * 4
     return h * w * IMAGES * lanes * each <= MEMORY
 
 
@@ -40,13 +40,6 @@ def _lanes(channels: int, groups: int) -> int | None:
         if channels % lanes == 0 and lanes % each == 0:
             return lanes
     return channels if channels <= 4 * LANES else None
-
-
-def _is_of_one_run(branch: Branch) -> bool:
-    if branch.affine is None:
-        return True
-    runs, images = branch.affine.mean.shape[0], branch.features.shape[0]
-    return runs == 1 or images // runs % IMAGES == 0
 
 
 def forward(

@@ -1,5 +1,7 @@
 """The kernels, run step by step on the CPU, are the definition to rounding."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +25,9 @@ OPTIONS = {
 SHAPES = [(3, 5, 7, 64, 16), (9, 4, 6, 256, 64), (2, 1, 1, 8, 2), (1, 17, 16, 16, 1)]
 # One that a GPU's program reads tile by tile.
 LARGE = (1, 33, 39, 16, 4)
-# Numbers of float32 against truth in float64, relative to the largest of their array.
-FLOAT32 = 2e-5
+# Numbers of float32 against the truth in float64, relative to the largest of their array;
+# where the definition itself loses more in float32, a kernel may lose four times that.
+FLOAT32, TIMES = 2e-5, 4
 
 
 def case(shape, dtype=jnp.float32, seed=0):
@@ -57,52 +60,64 @@ def with_gradient(function, branch, params, dy):
     return call(branch, params)
 
 
-def both(platform, branch, params, dy, options):
-    """y and the gradients of everything, by the kernel and by the definition.
+class Results(NamedTuple):
+    """y and the gradients of everything, each as leaves.
 
-    The definition in float64 where the input is float32.
+    The definition's in float64, which is the truth, and in the input's own precision.
     """
+
+    kernel: list
+    definition: list
+    truth: list
+
+
+def results(platform, branch, params, dy, options):
     kernel, options = BY_PLATFORM[platform], Options(**options)
-    got = with_gradient(
-        lambda b, p: by_kernel(kernel, options, True, b, p), branch, params, dy
-    )
+
+    def run(b, p):
+        return by_kernel(kernel, options, True, b, p)
+
+    def define(b, p):
+        return plain_branch(b, p, options)
+
+    got, own = (with_gradient(f, branch, params, dy) for f in (run, define))
     with jax.enable_x64(True):
-        truth = jax.tree.map(
-            lambda leaf: jnp.asarray(
-                leaf, jnp.float64 if leaf.dtype == jnp.float32 else leaf.dtype
-            ),
-            (branch, params, dy),
-        )
-        want = with_gradient(lambda b, p: plain_branch(b, p, options), *truth)
-    return got, want
+        truth = with_gradient(define, *jax.tree.map(widened, (branch, params, dy)))
+    return Results(*(jax.tree.leaves(each) for each in (got, own, truth)))
 
 
-def assert_near(got, want, bound):
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        assert a.shape == b.shape
-        a, b = np.float64(a), np.float64(b)
-        np.testing.assert_allclose(a, b, rtol=0, atol=bound * (1 + np.abs(b).max()))
+def widened(leaf):
+    wide = jnp.float64 if leaf.dtype == jnp.float32 else leaf.dtype
+    return jnp.asarray(leaf, wide)
+
+
+def assert_near(found: Results, bound=FLOAT32, leaves=slice(None)):
+    for got, own, want in zip(*(each[leaves] for each in found), strict=True):
+        assert (got.shape, got.dtype) == (own.shape, own.dtype)
+        got, own, want = (np.float64(each) for each in (got, own, want))
+        allowed = bound * (1 + np.abs(want).max()) + TIMES * np.abs(own - want).max()
+        np.testing.assert_allclose(got, want, rtol=0, atol=allowed)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("what", OPTIONS)
 def test_every_option(platform, what):
-    got, want = both(platform, *case(SHAPES[0]), OPTIONS[what])
-    assert_near(got, want, FLOAT32)
+    found = results(platform, *case(SHAPES[0]), OPTIONS[what])
+    assert_near(found)
 
 
 @pytest.mark.parametrize("what", OPTIONS)
 def test_a_map_of_many_tiles(what):
     branch, params, dy = case(LARGE)
-    got, want = both("gpu", with_neighbours(branch), params, dy, OPTIONS[what])
-    assert_near(got, want, FLOAT32)
+    found = results("gpu", with_neighbours(branch), params, dy, OPTIONS[what])
+    assert_near(found)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
 def test_every_shape(platform, shape):
-    got, want = both(platform, *case(shape), {})
-    assert_near(got, want, FLOAT32)
+    found = results(platform, *case(shape), {})
+    assert_near(found)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -111,8 +126,8 @@ def test_every_shape(platform, shape):
 def test_a_norm_before_and_a_sum_after(platform, what, identity):
     branch, params, dy = case(SHAPES[0])
     branch = with_neighbours(branch, identity=identity)
-    got, want = both(platform, branch, params, dy, {"relu": identity} | OPTIONS[what])
-    assert_near(got, want, FLOAT32)
+    found = results(platform, branch, params, dy, {"relu": identity} | OPTIONS[what])
+    assert_near(found)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -120,23 +135,22 @@ def test_a_norm_before_and_a_sum_after(platform, what, identity):
 def test_statistics_of_runs(platform, relu):
     branch, params, dy = case((16, 3, 17, 128, 64))
     branch = with_neighbours(branch, runs=2)
-    assert BY_PLATFORM[platform].fits(branch, 64)
-    got, want = both(platform, branch, params, dy, {"relu": relu})
-    assert_near(got, want, FLOAT32)
+    assert BY_PLATFORM[platform].fits((16, 3, 17, 128), 4, 64, 2)
+    found = results(platform, branch, params, dy, {"relu": relu})
+    assert_near(found)
 
 
 def test_a_run_that_shares_a_tpu_block_with_another_does_not_fit():
-    branch = with_neighbours(case((12, 3, 3, 128, 64))[0], runs=3)
-    assert not BY_PLATFORM["tpu"].fits(branch, 64)
-    assert BY_PLATFORM["gpu"].fits(branch, 64)
+    assert not BY_PLATFORM["tpu"].fits((12, 3, 3, 128), 4, 64, 3)
+    assert BY_PLATFORM["gpu"].fits((12, 3, 3, 128), 4, 64, 3)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_half_precision_has_a_core_of_float32(platform):
     branch, params, dy = case(SHAPES[0], jnp.bfloat16)
-    got, want = both(platform, branch, params, dy, {})
-    assert_near(got, want, 2**-7)
-    assert_near(got[2], want[2], FLOAT32)
+    found = results(platform, branch, params, dy, {})
+    assert_near(found, 2**-7)
+    assert_near(found, leaves=slice(2, None))
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -153,14 +167,14 @@ def test_half_precision_is_rounded_where_separate_operations_round(platform):
 def test_constant_images_have_no_spread(platform):
     branch, params, dy = case(SHAPES[0])
     branch = branch._replace(features=jnp.full_like(branch.features, 3.7))
-    got, want = both(platform, branch, params, dy, {})
-    assert_near(got[0], want[0], FLOAT32)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(got))
+    found = results(platform, branch, params, dy, {})
+    assert_near(found, leaves=slice(1))
+    assert all(np.isfinite(leaf).all() for leaf in found.kernel)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_the_first_of_equal_positions_is_the_query(platform):
     branch, params, dy = case(SHAPES[0])
     x = branch.features.at[:, 1, 2].set(9.0).at[:, 3, 5].set(9.0)
-    got, want = both(platform, Branch(x), params, dy, {})
-    assert_near(got, want, FLOAT32)
+    found = results(platform, Branch(x), params, dy, {})
+    assert_near(found)
