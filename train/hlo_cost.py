@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import NamedTuple
 
+from prm_flax.prm.kernels.gpu import READ_AGAIN
 from train.hlo_fusion import SLICES, UPDATES, sliced, updated
 from train.hlo_text import Computation, Instruction, Program, memory_sizes, sizes, trips
 
+# In the name of a kernel that reads operands more than once.
+AGAIN = re.compile(READ_AGAIN + r"=(\d+)")
 # They move nothing themselves.
 FREE = frozenset(
     ("parameter", "constant", "bitcast", "tuple", "get-tuple-element", "while",
@@ -41,7 +44,7 @@ def traffic(program: Program) -> int:
     Each instruction reads its operands and writes its result once; what lives on the
     chip does not count; of an operand that is only sliced, the slice does; of an array
     that is updated in place, the places. Loops count as often as they run. A custom
-    call counts like any other, whatever it reads twice.
+    call counts like any other; what it reads again if its name says so.
     """
     return sum(
         times * _moved(program, computation, instruction)
@@ -100,10 +103,15 @@ def _moved(program: Program, computation: Computation, instruction: Instruction)
         return 2 * written
     fused = program.computations.get(instruction.attribute("calls") or "", {})
     target, touched = updated(fused) or (None, written)
-    return touched + sum(
-        min(size, sliced(fused, number, size))
-        for number, size in enumerate(read)
-        if number != target
+    again = AGAIN.search(instruction.rest) if opcode == "custom-call" else None
+    return (
+        int(again[1] if again else 0)
+        + touched
+        + sum(
+            min(size, sliced(fused, number, size))
+            for number, size in enumerate(read)
+            if number != target
+        )
     )
 
 

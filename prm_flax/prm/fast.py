@@ -211,9 +211,7 @@ by_kernel.defvjp(_forward, _backward)
 def _where_it_runs(kernel, interpret, fast, plain, *arguments):
     if interpret:
         return fast(*arguments)
-    return lax.platform_dependent(
-        *arguments, default=plain, **{kernel.platform: fast}
-    )
+    return lax.platform_dependent(*arguments, default=plain, **{kernel.platform: fast})
 
 
 def _on_each_device(run, branch: Branch, params: PRMParams) -> jax.Array:

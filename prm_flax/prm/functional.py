@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from prm_flax.prm.checks import check_input
+from prm_flax.prm.groups import group_sum, spread
 from prm_flax.prm.numerics import mean, normalized, position_encoding
 from prm_flax.prm.similarity import SIMILARITIES
 
@@ -120,7 +121,7 @@ def recalibrate(
 
     xs = x.astype(core).reshape(*batch, h * w, g, channels // g)
     # The sum has the mean's argmax; dividing could only round two values to a tie.
-    index = jnp.argmax(lax.stop_gradient(xs).sum(-1), axis=-2).astype(jnp.int32)
+    index = jnp.argmax(group_sum(lax.stop_gradient(xs)), axis=-2).astype(jnp.int32)
     query = jnp.take_along_axis(xs, index[..., None, :, None], axis=-3)
     context = mean(xs, axis=-3)
 
@@ -135,7 +136,7 @@ def recalibrate(
     normed = normalized(scores, ddof, axis=-2) if normalize else scores
     gate = jax.nn.sigmoid(lam * normed + xi)
 
-    y = (xs * gate[..., None]).reshape(x.shape).astype(x.dtype)
+    y = (xs * spread(gate, channels // g)).reshape(x.shape).astype(x.dtype)
     if not return_maps:
         return y
     maps = (encoding, sim_query, sim_context, scores, gate)

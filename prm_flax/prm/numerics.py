@@ -5,10 +5,13 @@ backward with finite derivatives everywhere.
 """
 
 import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int32
+
+from prm_flax.prm.groups import group_sum
 
 # Added to σ, eq. 7.
 SIGMA_EPSILON = 1e-5
@@ -24,9 +27,11 @@ def absolute(u: Float[Array, "*b"]) -> Float[Array, "*b"]:
     return u * lax.stop_gradient(jnp.sign(u))
 
 
-def norm(x: Float[Array, "*b c"]) -> Float[Array, "*b"]:
+def norm(
+    x: Float[Array, "*b c"], total: Callable[[Array], Array] = group_sum
+) -> Float[Array, "*b"]:
     """Euclidean norm over the last axis, with derivative 0 at the zero vector."""
-    square = jnp.sum(x * x, axis=-1)
+    square = total(x * x)
     positive = square > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
 

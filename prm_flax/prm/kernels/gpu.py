@@ -21,6 +21,8 @@ KEPT, STREAMED = 1 << 14, 64
 CHANNELS = (64, 32, 16)
 # A warp for so many numbers of a tile, within bounds.
 NUMBERS_OF_A_WARP, WARPS = 1 << 10, (4, 16)
+# In the name of a kernel's operation: so many bytes are read beyond one time each.
+READ_AGAIN = "bytes_read_again"
 
 
 class Plan(NamedTuple):
@@ -147,7 +149,7 @@ def _call(body, branch: Branch, params, options, interpret, outputs, seen, more)
         in_specs.append(pl.BlockSpec(block, lambda i, j: (i // images, 0, j, 0)))
     features = [array.reshape(b, n, g, c) for array in (branch.features, *more)]
     names = ["index", "pair", "numbers"][: len(seen)] + ["features"] * len(features)
-    return pl.pallas_call(
+    run = pl.pallas_call(
         functools.partial(
             body, (h, w), planned.tile, branch.affine is not None, options
         ),
@@ -160,7 +162,19 @@ def _call(body, branch: Branch, params, options, interpret, outputs, seen, more)
         ],
         compiler_params=triton.CompilerParams(num_warps=planned.warps, num_stages=1),
         interpret=interpret,
-    )(*arrays, *seen, *features)
+    )
+    again = _read_again(planned, n, len(seen) > 0, [a.nbytes for a in features])
+    with jax.named_scope(f"{READ_AGAIN}={again}"):
+        return run(*arrays, *seen, *features)
+
+
+def _read_again(planned: Plan, n: int, backward: bool, sizes: list[int]) -> int:
+    """Bytes that a kernel reads more than once, as a compiled program cannot tell."""
+    tiles = pl.cdiv(n, planned.tile)
+    if tiles == 1:
+        return 0
+    # Backward, all again. Forward, the features twice more, and their first tile.
+    return sum(sizes) if backward else int(sizes[0] * (2 + 1 / tiles))
 
 
 def _spec(block, place) -> pl.BlockSpec:

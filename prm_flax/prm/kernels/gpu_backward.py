@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from prm_flax.prm.kernels import gpu_tiles as tile
 from prm_flax.prm.kernels.options import Options
 from prm_flax.prm.numerics import SIGMA_EPSILON
-from prm_flax.prm.similarity import SIMILARITIES
 
 
 def backward_body(
@@ -122,7 +121,9 @@ def _of_kept(known: Known, p: _Point) -> _Shared:
     dlam = (p.du * p.normed).sum(0)
     slope = _slope(known, origin, rest, dlam)
     ds = jnp.where(real, slope.at(p), 0.0)
-    return _share(known, slope, rest, dlam, _linear(known, p, tile.factors(p.scores), ds))
+    return _share(
+        known, slope, rest, dlam, _linear(known, p, tile.factors(p.scores), ds)
+    )
 
 
 class _Sums(NamedTuple):
@@ -222,7 +223,7 @@ def _first(known: Known, number, values) -> jax.Array:
 
 def _linear(known: Known, p: _Point, factors, values) -> list[jax.Array]:
     """Σ over a tile, values in the place of dS: to query and context, by factors."""
-    phi, seen = SIMILARITIES[known.options.similarity], known.seen
+    phi, seen = tile.similarity(known.options), known.seen
     _, to_query = jax.vjp(lambda v: phi(p.x, v), seen.query[None])
     _, to_context = jax.vjp(lambda v: phi(p.x, v), seen.context[None])
     vectors = [to_query(values * p.scores.near)[0][0], to_context(values)[0][0]]
@@ -257,7 +258,7 @@ def _slope(known: Known, origin, rest, dlam) -> _Slope:
 def _to_x(known: Known, point, shared: _Shared, dx_ref):
     """Writes the features' cotangent; returns the sums of the affine's, if any."""
     tiles, weights, seen, _, _, options = known
-    phi = SIMILARITIES[options.similarity]
+    phi = tile.similarity(options)
 
     def body(number, carry):
         p = point(number)

@@ -183,6 +183,12 @@ def encoding(
     )
 
 
+def similarity(options: Options) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """φ in operations that a kernel has."""
+    phi = SIMILARITIES[options.similarity]
+    return lambda x, v: phi(x, v, lambda values: values.sum(-1))
+
+
 class Scores(NamedTuple):
     """Of a tile: D's terms, φ(x, q), φ(x, z) and S, (tile, g) each."""
 
@@ -202,7 +208,7 @@ def scores(
 ) -> Scores:
     """Eq. 1 for a tile of x."""
     x = tiles.x(number)
-    phi = SIMILARITIES[options.similarity]
+    phi = similarity(options)
     by_query, by_context = phi(x, seen.query[None]), phi(x, seen.context[None])
     parts = encoding(tiles, number, seen, weights) if options.position else ()
     made = Scores(parts, by_query, by_context, by_query)
