@@ -24,7 +24,8 @@ from train.metrics import cross_entropy
 from train.step import normalize
 
 CONFIG = load_config(REPO / TINY)
-KEYS = {"test_top1", "parameters", "train_seconds", "images_per_second", "steps"}
+KEYS = {"test_top1", "test_top5", "parameters", "steps"}
+KEYS |= {"train_seconds", "images_per_second"}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,9 @@ def test_the_result(workdir):
 def test_the_result_is_the_last_test_on_record(workdir):
     tests = [record for record in records(workdir) if record["kind"] == "test"]
     assert [record["epoch"] for record in tests] == [1, 2]
-    assert result(workdir)["test_top1"] == pytest.approx(tests[-1]["top1"], abs=1e-4)
+    for name in ("top1", "top5"):
+        got = result(workdir)[f"test_{name}"]
+        assert got == pytest.approx(tests[-1][name], abs=1e-4)
 
 
 def test_the_last_line_is_the_accuracy(workdir):
