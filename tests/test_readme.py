@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from prm_flax.__main__ import table
+from prm_flax.paper.__main__ import main as paper
 from train.cli import parse
 from train.config import Config
 
@@ -33,6 +34,11 @@ def test_its_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
 
 def test_its_table_of_networks_is_the_command_s():
     assert table() in README
+
+
+def test_its_table_of_the_paper_is_the_command_s(capsys):
+    assert paper(["table1", "--format", "markdown"]) == 0
+    assert f"\n\n{capsys.readouterr().out}\n" in README
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/clusters.md"])

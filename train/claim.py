@@ -78,9 +78,20 @@ def check_same(workdir: epath.Path, config: Config, free: tuple[str, ...]) -> No
     ]
     if different:
         raise WorkdirError(
-            f"{workdir} holds a run of another config ({'; '.join(different)}). Give "
-            "the config it was trained with, or another --workdir."
+            f"{workdir} holds a run of another config ({'; '.join(different)}). "
+            f"{_advice(earlier, given)}"
         )
+
+
+def _advice(earlier: dict[str, Any], given: dict[str, Any]) -> str:
+    """The likely fix, of two configs that differ."""
+    trained, asked = earlier["model.name"], given["model.name"]
+    if trained == asked:
+        return "Give the config it was trained with, or another --workdir."
+    return (
+        f"It is a run of {trained}, named {earlier['name']}: give its config, or "
+        f"another --workdir, of a run of {asked}."
+    )
 
 
 def _recorded(workdir: epath.Path) -> dict[str, Any]:
@@ -89,9 +100,12 @@ def _recorded(workdir: epath.Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except ValueError as error:
         raise WorkdirError(f"{path} is damaged: {error}. Delete {workdir}.") from error
+    if not isinstance(found, dict):
+        raise WorkdirError(f"{path} is no run's: {found!r:.50}. Delete {workdir}.")
+    return found
 
 
 def _is_free(name: str, free: tuple[str, ...]) -> bool:

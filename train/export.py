@@ -12,20 +12,24 @@ import numpy as np
 from prm_flax.interop import safetensors
 from prm_flax.interop.shapes import flatten
 from train import exported as loader
-from train.build import Experiment, build
+from train.build import Experiment
 from train.config import Config, Export
 from train.console import say
 from train.distributed import on_first
 from train.evaluate import weights_of
 from train.files import local
 from train.network import Network
-from train.predict import restore
+from train.predict import opened, restore
 from train.program import PLATFORMS, make_program
 
 
 def export_run(config: Config, what: Export) -> int:
     """Exports a run's last checkpoint; returns the exit code."""
-    experiment = build(config)
+    if what.average and not config.optim.ema:
+        raise ValueError(
+            "average needs a run that kept one: optim.ema is 0. Leave --average out."
+        )
+    experiment = opened(config)
     network = trained(experiment, what.average)
     folder = Path(what.output or local(experiment.workdir) / "export")
     on_first(lambda: export(network, folder, fold=what.fold))
@@ -34,15 +38,7 @@ def export_run(config: Config, what: Export) -> int:
 
 
 def trained(experiment: Experiment, average: bool = False) -> Network:
-    """The network of a run's last checkpoint, or the moving average of its weights.
-
-    Raises:
-        ValueError: the run keeps no average.
-    """
-    if average and not experiment.config.optim.ema:
-        raise ValueError(
-            "average needs a run that kept one: optim.ema is 0. Leave --average out."
-        )
+    """The network of a run's last checkpoint, or the moving average of its weights."""
     kinds = weights_of(restore(experiment))
     variables = kinds["ema" if average else "test"].variables
     data, images = experiment.config.data, experiment.input

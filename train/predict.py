@@ -9,7 +9,7 @@ import numpy as np
 
 from prm_flax.figures import maps, plots
 from train import sharding
-from train.build import Experiment, build
+from train.build import Experiment, build, check_options, workdir_of
 from train.checkpoint import CheckpointError, Checkpoints
 from train.claim import FREE_TO_USE, check_same
 from train.config import Config, Predict
@@ -28,7 +28,7 @@ DRAWN = 16
 
 def evaluate_run(config: Config) -> int:
     """Prints the test metrics of a run's last checkpoint; returns the exit code."""
-    experiment = build(config)
+    experiment = opened(config)
     state = restore(experiment)
     put = functools.partial(sharding.put_batch, experiment.mesh)
     for kind, weights in weights_of(state).items():
@@ -44,7 +44,7 @@ def evaluate_run(config: Config) -> int:
 
 def predict(config: Config, what: Predict) -> int:
     """Prints the classes of images and draws them; returns the exit code."""
-    experiment = build(_without_imagenet(config))
+    experiment = opened(_without_imagenet(config))
     if what.images:
         # Before the network is restored: a wrong file is an early error.
         images = np.stack([experiment.input.read(Path(path)) for path in what.images])
@@ -85,18 +85,32 @@ def _folder(experiment: Experiment) -> Path:
     return Path() if uses_file(experiment) else local(experiment.workdir)
 
 
+def opened(config: Config) -> Experiment:
+    """What uses a trained network: where there is none, no images are asked for."""
+    check_options(config, sharding.make_mesh().size)
+    if config.init.file is None:
+        check_trained(config)
+    return build(config)
+
+
+def check_trained(config: Config) -> None:
+    """Raises an error unless the config's folder has a run of its network."""
+    workdir = workdir_of(config)
+    if not (workdir / "checkpoints").is_dir():
+        raise CheckpointError(
+            f"no run in {workdir}. Train first: python -m train fit …, with the same "
+            "config and --workdir. Or give a file of weights: --init FILE."
+        )
+    check_same(workdir, config, FREE_TO_USE)
+
+
 def restore(experiment: Experiment) -> TrainState:
     """The last state that the experiment's run saved, or the weights of init.file."""
     if uses_file(experiment):
         return first_state(experiment, read_init(experiment))
-    folder = experiment.workdir / "checkpoints"
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"no run in {experiment.workdir}. Train first: python -m train fit …, with "
-            "the same config and --workdir. Or give a file of weights: --init FILE."
-        )
-    check_same(experiment.workdir, experiment.config, FREE_TO_USE)
-    state, _ = Checkpoints(folder).restore(experiment.abstract_state)
+    check_trained(experiment.config)
+    checkpoints = Checkpoints(experiment.workdir / "checkpoints")
+    state, _ = checkpoints.restore(experiment.abstract_state)
     return state
 
 

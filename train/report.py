@@ -52,7 +52,7 @@ def _write(
 ) -> dict[str, Any]:
     """Writes all files into a local folder; returns the result."""
     tests = log.of("test")
-    result = summarize(experiment, tests[-1]["top1"], seconds)
+    result = summarize(experiment, tests[-1], seconds)
     averages = log.of("ema")
     if averages:
         result["ema_top1"] = round(averages[-1]["top1"], 4)
@@ -79,13 +79,16 @@ def _write(
     return result
 
 
-def summarize(experiment: Experiment, top1: float, seconds: float) -> dict[str, Any]:
-    """The run in a few numbers; `test_top1` in percent."""
+def summarize(
+    experiment: Experiment, test: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """The run in a few numbers; `test_top1` and `test_top5` in percent."""
     images = experiment.steps * experiment.config.batch_size
     return {
         "name": experiment.config.name,
         "model": experiment.config.model.name,
-        "test_top1": round(top1, 4),
+        "test_top1": round(test["top1"], 4),
+        "test_top5": round(test["top5"], 4),
         "parameters": parameter_count(experiment),
         "train_seconds": round(seconds, 2),
         "images_per_second": round(images / seconds, 1) if seconds else None,

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from prm_flax.figures.canvas import BLUE, LIGHT, VERMILION, blank, save
 from prm_flax.figures.checks import check_predictions
 from prm_flax.figures.gallery import panel, stage_legend
+from prm_flax.figures.single import likeliest
 
 COLUMNS = 4
 Scalars = Sequence[Mapping[str, float | None]]
@@ -103,7 +105,8 @@ def predictions(
 
     Above each image stands the class it was taken for and how probably, and below
     that the true class. Right is blue with a tick, wrong is orange
-    with a cross. A query point is the larger the more groups share it.
+    with a cross. A query point is the larger the more groups share it. Beside an only
+    image stand its five likeliest classes.
 
     Args:
         path: of the PNG to write.
@@ -121,16 +124,30 @@ def predictions(
     queries = dict(queries or {})
     images, probabilities = np.asarray(images), np.asarray(probabilities)
     check_predictions(images, labels, probabilities, class_names, queries)
-    across = min(len(images), COLUMNS)
-    down = -(-len(images) // across)
-    figure = blank(2.2 * across, 2.7 * down + 0.6 * bool(queries))
-    panels = figure.subplots(down, across, squeeze=False).ravel()
-    for axes in panels[len(images) :]:
-        axes.remove()
+    figure, panels = _one(queries) if len(images) == 1 else _many(len(images), queries)
     for i, axes in enumerate(panels[: len(images)]):
         truth = None if labels is None else int(labels[i])
         points = {stage: places[i] for stage, places in queries.items()}
         panel(axes, images[i], truth, probabilities[i], class_names, points)
+    if len(images) == 1:
+        likeliest(panels[1], probabilities[0], class_names)
     if queries:
         stage_legend(figure, queries)
     save(figure, path)
+
+
+def _many(n: int, legend: object) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with n places for images, with room for a legend if there is one."""
+    across = min(n, COLUMNS)
+    down = -(-n // across)
+    figure = blank(2.2 * across, 2.7 * down + 0.6 * bool(legend))
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in panels[n:]:
+        axes.remove()
+    return figure, list(panels[:n])
+
+
+def _one(legend: object) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with a place for one image, and one for its bars."""
+    figure = blank(8.4, 3.4 + 0.6 * bool(legend))
+    return figure, list(figure.subplots(1, 2, width_ratios=(1, 0.8)))

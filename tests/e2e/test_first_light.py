@@ -24,7 +24,8 @@ from train.metrics import cross_entropy
 from train.step import normalize
 
 CONFIG = load_config(REPO / TINY)
-KEYS = {"test_top1", "parameters", "train_seconds", "images_per_second", "steps"}
+KEYS = {"test_top1", "test_top5", "parameters", "steps"}
+KEYS |= {"train_seconds", "images_per_second"}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,9 @@ def test_the_result(workdir):
 def test_the_result_is_the_last_test_on_record(workdir):
     tests = [record for record in records(workdir) if record["kind"] == "test"]
     assert [record["epoch"] for record in tests] == [1, 2]
-    assert result(workdir)["test_top1"] == pytest.approx(tests[-1]["top1"], abs=1e-4)
+    for name in ("top1", "top5"):
+        got = result(workdir)[f"test_{name}"]
+        assert got == pytest.approx(tests[-1][name], abs=1e-4)
 
 
 def test_the_last_line_is_the_accuracy(workdir):
@@ -152,7 +155,10 @@ def test_predict_what_is_no_image(workdir, tmp_path, capsys):
         assert f"images must be image files: {path}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["evaluate", "predict"])
+USES = ["evaluate", "predict", "export"]
+
+
+@pytest.mark.parametrize("name", USES)
 def test_a_run_that_is_not_there(name, tmp_path, capsys):
     workdir = tmp_path / "none"
     assert command(name, workdir) == 1
@@ -160,11 +166,39 @@ def test_a_run_that_is_not_there(name, tmp_path, capsys):
     assert not workdir.exists()
 
 
-@pytest.mark.parametrize("name", ["evaluate", "predict"])
+@pytest.mark.parametrize("name", USES)
+def test_without_a_run_weights_are_asked_for_before_images(
+    name, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.delenv("PRM_DATA_DIR", raising=False)
+    config = str(REPO / "configs/imagenet/prm_resnet50.py")
+    assert main([name, config, "--workdir", str(tmp_path / "none")]) == 1
+    error = capsys.readouterr().err
+    assert "Or give a file of weights: --init FILE." in error
+    assert "data.root" not in error
+
+
+@pytest.mark.parametrize("name", USES)
 def test_another_models_folder(name, workdir, capsys):
     assert command(name, workdir, "--model.groups", 4) == 2
     error = capsys.readouterr().err
     assert "model.groups: was 8, is 4" in error
+    assert error.endswith(
+        "Give the config it was trained with, or another --workdir.\n"
+    )
+
+
+@pytest.mark.parametrize("name", USES)
+def test_a_folder_of_another_network_names_both_and_the_fix(
+    name, workdir, monkeypatch, capsys
+):
+    monkeypatch.delenv("PRM_DATA_DIR", raising=False)
+    config = str(REPO / "configs/imagenet/mobilenet_v2.py")
+    assert main([name, config, "--workdir", str(workdir)]) == 2
+    error = capsys.readouterr().err
+    assert "model.name: was 'prm_resnet14', is 'mobilenet_v2'" in error
+    fix = "It is a run of prm_resnet14, named tiny: give its config, or another --work"
+    assert fix in error
 
 
 def test_the_checkpoint_alone_tells_another_network(workdir, tmp_path, capsys):

@@ -140,9 +140,22 @@ def test_all_differences_are_named(tmp_path):
     assert "optim.peak_lr: was 0.1, is 0.7; seed: was 0, is 3" in message
 
 
-def test_a_damaged_file_is_an_error(tmp_path):
-    (tmp_path / "config.json").write_text('{"name": ')
-    with pytest.raises(WorkdirError, match="damaged"):
+def test_of_two_networks_both_are_named_with_the_fix(tmp_path):
+    claim(tmp_path, CONFIG)
+    with pytest.raises(WorkdirError) as caught:
+        check_same(tmp_path, changed("model.name", "resnet20"), FREE_TO_USE)
+    assert str(caught.value).endswith(
+        "(model.name: was 'prm_resnet14', is 'resnet20'). It is a run of prm_resnet14, "
+        "named run: give its config, or another --workdir, of a run of resnet20."
+    )
+
+
+@pytest.mark.parametrize(
+    "content, words", [('{"name": ', "damaged"), ("[1, 2]", r"no run's: \[1, 2\]")]
+)
+def test_a_damaged_file_is_an_error(tmp_path, content, words):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(WorkdirError, match=words):
         claim(tmp_path, CONFIG)
 
 

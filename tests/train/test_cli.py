@@ -128,7 +128,8 @@ def test_wrong_input(refused, what):
     assert "Traceback" not in error
 
 
-def test_idx_data_without_a_folder(refused, tmp_path):
+def test_idx_data_without_a_folder(refused, tmp_path, monkeypatch):
+    monkeypatch.delenv("PRM_DATA_DIR", raising=False)
     path = tmp_path / "rootless.py"
     path.write_text(
         "from train.config import Config, Data\n"

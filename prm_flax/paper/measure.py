@@ -1,0 +1,85 @@
+"""This project's numbers for a row, written as the paper writes its own."""
+
+import functools
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+
+from prm_flax.backbones.registry import create_model
+from prm_flax.counting import Complexity, complexity
+from prm_flax.paper.form import Row
+
+SIZE = (224, 224)
+
+
+class Measure(NamedTuple):
+    """A number that this project has for a network.
+
+    Attributes:
+        title: of its column.
+        decimals: where the paper prints none to be followed.
+        scale: what the exact number is divided by.
+        of: exact number out of the counts; None where a run says it.
+    """
+
+    title: str
+    decimals: int
+    scale: int = 1
+    of: Callable[[Complexity], int] | None = None
+
+
+MEASURES: MappingProxyType[str, Measure] = MappingProxyType(
+    {
+        "top1": Measure("top-1", 4),
+        "top5": Measure("top-5", 4),
+        "counter": Measure("FLOPs (G)", 3, 10**9, lambda counts: counts.counter),
+        "parameters": Measure("Parameters (M)", 3, 10**6, lambda c: c.parameters),
+    }
+)
+COUNTED = tuple(name for name, measure in MEASURES.items() if measure.of)
+
+
+def network(row: Row) -> nn.Module:
+    """The network of a row that has one."""
+    return create_model(row.model, **row.options)
+
+
+def counts(row: Row) -> Complexity:
+    """What the network of a row costs for an image of 224×224; nothing is computed."""
+    return _counts(row.model, tuple(sorted(row.options.items())))
+
+
+@functools.cache
+def _counts(model: str, options: tuple[tuple[str, Any], ...]) -> Complexity:
+    return complexity(create_model(model, **dict(options)), SIZE)
+
+
+def written(name: str, exact: float, printed: str = "") -> str:
+    """An exact number with as many decimals as the printed one, and its unit.
+
+    Args:
+        name: of `MEASURES`.
+        exact: the number before it is scaled.
+        printed: as in the paper; "" where it has none.
+
+    Example:
+        >>> written("parameters", 25561176, "25.560"), written("counter", 4e9, "4.122G")
+        ('25.561', '4.000G')
+    """
+    number, unit = parted(printed)
+    measure = MEASURES[name]
+    decimals = len(number.partition(".")[2]) if number else measure.decimals
+    return f"{exact / measure.scale:.{decimals}f}{unit}"
+
+
+def parted(printed: str) -> tuple[str, str]:
+    """A printed number without the unit behind it, and the unit.
+
+    Example:
+        >>> parted("4.122G"), parted("4.122")
+        (('4.122', 'G'), ('4.122', ''))
+    """
+    number = printed.rstrip("GM")
+    return number, printed[len(number) :]
