@@ -114,7 +114,7 @@ def end_of_branch(
     module = _module(block, x)
     kernel = _kernel(module, norm, x, train)
     if kernel is not None:
-        affine = norm(x, train, applied=False)
+        affine = norm.affine(x, train)
         return module.finish(kernel, Branch(x, affine, identity), relu is not None)
     y = norm(x, train)
     y = y if module is None else _called(module, y, train)

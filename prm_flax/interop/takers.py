@@ -50,6 +50,8 @@ def takers(
 
     def watch(call, args, kwargs, context):
         module = context.module
+        if context.method_name != "__call__":
+            return call(*args, **kwargs)
         if isinstance(module, kind) and id(args[0]) in outputs:
             found.append((outputs[id(args[0])][0], module))
         result = call(*args, **kwargs)

@@ -79,17 +79,15 @@ class BatchNorm(nn.Module):
     param_dtype: Any = jnp.float32
     scale_init: nn.initializers.Initializer = nn.initializers.ones
 
-    @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w c"], train: bool = False, applied: bool = True
-    ) -> Float[Array, "b h w c"] | Affine:
-        """Normalises x (b, h, w, C).
+        self, x: Float[Array, "b h w c"], train: bool = False
+    ) -> Float[Array, "b h w c"]:
+        """Normalises x (b, h, w, C); `train` chooses the batch's own statistics."""
+        return self.affine(x, train).apply(x, self.gives(x.dtype))
 
-        Args:
-            x: the features.
-            train: normalise by the batch's own statistics, and move the running ones.
-            applied: False returns the `Affine` that x still has to go through.
-        """
+    @nn.compact
+    def affine(self, x: Float[Array, "b h w c"], train: bool = False) -> Affine:
+        """What x still has to go through; moves the running statistics in training."""
         channels = x.shape[-1:]
         scale = self.param("scale", self.scale_init, channels, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, channels, self.param_dtype)
@@ -97,7 +95,6 @@ class BatchNorm(nn.Module):
         store = wide(self.param_dtype)
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels, store)
         var = self.variable("batch_stats", "var", jnp.ones, channels, store)
-        dtype = self.gives(x.dtype)
 
         if not train:
             means, variances = mean.value[None], var.value[None]
@@ -110,8 +107,7 @@ class BatchNorm(nn.Module):
                 mean.value = self._moved(mean.value, means.mean(0))
                 var.value = self._moved(var.value, unbiased)
         factor = scale * lax.rsqrt(variances + self.epsilon)
-        affine = Affine(means, factor, bias)
-        return affine.apply(x, dtype) if applied else affine
+        return Affine(means, factor, bias)
 
     def runs(self, images: int, train: bool) -> int:
         """How many runs so many images are; inference knows one."""

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 from prm_flax.errors import unknown
 from prm_flax.prm.similarity import SIMILARITIES
 
-
 # The fastest form for where it runs, or XLA's alone.
 KERNELS = ("auto", "xla")
 

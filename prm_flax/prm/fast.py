@@ -1,8 +1,8 @@
 """Which form of PRM runs where: the one place that decides.
 
-`recalibrate` is the definition. On a GPU or TPU a kernel that equals it to rounding reads
-the features once and writes the result once; it can take in what stands before and after
-a PRM in a residual branch, the batch norm's last step, the addition and the ReLU.
+`recalibrate` is the definition. On a GPU or TPU a kernel that equals it to rounding
+reads the features once and writes the result once; it can take in what stands before
+and after a PRM in a residual branch, the norm's last step, the addition and the ReLU.
 """
 
 import contextlib
@@ -139,7 +139,7 @@ def plain_branch(branch: Branch, params: PRMParams, options: Options) -> jax.Arr
     """The same as separate operations, differentiable both ways."""
     features, affine, identity = branch
     x = features if affine is None else affine.apply(features, features.dtype)
-    y = recalibrate(x, params, **options.keywords())
+    y: Any = recalibrate(x, params, **options.keywords())
     y = y if identity is None else y + identity
     return jax.nn.relu(y) if options.relu else y
 
@@ -218,7 +218,8 @@ def _on_each_device(run, branch: Branch, params: PRMParams) -> jax.Array:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or set(mesh.axis_types) == {AxisType.Manual}:
         return run(branch, params)
-    images, everywhere = PartitionSpec(mesh.axis_names), PartitionSpec()
+    images: Any = PartitionSpec(mesh.axis_names)
+    everywhere: Any = PartitionSpec()
     affine = branch.affine
     if affine is not None:
         of_runs = images if affine.mean.shape[0] > 1 else everywhere

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
@@ -67,7 +68,7 @@ def _batched(primitive: Primitive, args: Any, axes: Any, **options):
 
 def _abstract(function, x, **options):
     shape = jax.eval_shape(partial(function, **options), x).shape
-    return jax.core.ShapedArray(shape, x.dtype)
+    return ShapedArray(shape, x.dtype)
 
 
 def _define(primitive: Primitive, function, transposed, *options: str) -> None:

@@ -1,9 +1,9 @@
 """The backward kernel of a GPU.
 
-First what all positions share, then dx. dS = a du + b + c T, where a, b and c are numbers
-of a group that sums over du give. A map that a program keeps takes these sums first. A
-larger one is read twice only: what is linear in dS is summed for du, 1 and T apart, and
-joined afterwards.
+First what all positions share, then dx. dS = a du + b + c T, where a, b and c are
+numbers of a group that sums over du give. A map that a program keeps takes these sums
+first. A larger one is read twice only: what is linear in dS is summed for du, 1 and T
+apart, and joined afterwards.
 """
 
 from collections.abc import Callable
@@ -162,12 +162,12 @@ def _of_streamed(known: Known, point) -> _Shared:
             (du, ones, p.normed),
             strict=True,
         )
-        added = [
+        by_du, by_one, by_normed = (
             [a + b for a, b in zip(sums, _linear(known, p, factors, v), strict=True)]
             for sums, v in parts
-        ]
+        )
         rest, dlam = carry.rest + du.sum(0), carry.dlam + (p.du * p.normed).sum(0)
-        return _Sums(origin, begins, *added, rest, dlam)
+        return _Sums(origin, begins, by_du, by_one, by_normed, rest, dlam)
 
     vector = jnp.zeros(tiles.shape, jnp.float32)
     number = jnp.zeros(tiles.shape[:1], jnp.float32)
@@ -247,7 +247,8 @@ def _slope(known: Known, origin, rest, dlam) -> _Slope:
     if not options.normalize:
         return _Slope(lam, lam * origin, 0.0 * lam, origin)
     if n == 1:  # T is 0 whatever S is; 1/ε would lift rounding errors
-        return _Slope(*(0.0 * lam,) * 3, origin)
+        nothing = 0.0 * lam
+        return _Slope(nothing, nothing, nothing, origin)
     spread = moments.sigma > 0
     divisor = jnp.where(spread, moments.sigma, 1.0) * max(n - options.ddof, 1)
     a = lam * moments.inverse
@@ -268,7 +269,7 @@ def _to_x(known: Known, point, shared: _Shared, dx_ref):
         dx = p.dy * p.gate[..., None] + shared.to_all
         dx = dx + pull_query(ds * weights.alpha * p.scores.near)[0]
         dx = dx + pull_context(ds * weights.beta)[0]
-        here = tiles.index(number)[:, None] == seen.index[None]
+        here = tiles.index(number)[:, None] == seen.place[None]
         dx = dx + jnp.where(here[..., None], shared.to_query, 0.0)
         tiles.write(dx_ref, number, tiles.pull(dx))
         if not tiles.has_affine:

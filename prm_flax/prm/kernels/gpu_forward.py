@@ -35,7 +35,7 @@ def forward_body(
 
     zero = jnp.zeros(tiles.shape[:1], jnp.float32)
     lines = tiles.over(body, [zero] * 4)
-    index[...] = seen.index
+    index[...] = seen.place
     pair[0], pair[1] = seen.query, seen.context
     for i, number in enumerate((*moments, *(each / tiles.positions for each in lines))):
         numbers[i] = number

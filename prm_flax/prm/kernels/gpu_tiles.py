@@ -1,8 +1,8 @@
 """What both GPU kernels do with one image's positions and some of its groups.
 
-A program sees arrays (n, g, c), all positions of one image and a few groups, and works on
-tiles of them, since a tile must fit the registers. Small maps are one tile, which is read
-once and kept; larger ones are read again in each pass over the positions.
+A program sees arrays (n, g, c), all positions of one image and a few groups, and works
+on tiles of them, since a tile must fit the registers. Small maps are one tile, which is
+read once and kept; larger ones are read again in each pass over the positions.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Weights(NamedTuple):
 class Look(NamedTuple):
     """Query position (g,) int32, query and context vectors (g, c)."""
 
-    index: jax.Array
+    place: jax.Array
     query: jax.Array
     context: jax.Array
 
@@ -174,7 +174,7 @@ def encoding(
     tiles: Tiles, number, seen: Look, weights: Weights
 ) -> tuple[Density, Density]:
     """D's terms (tile, g), of the rows and of the columns."""
-    position, index = tiles.index(number)[:, None], seen.index[None]
+    position, index = tiles.index(number)[:, None], seen.place[None]
     down = jnp.abs(position // tiles.width - index // tiles.width)
     across = jnp.abs(position % tiles.width - index % tiles.width)
     return (

@@ -32,6 +32,6 @@ def to_params(sums: jax.Array, params: PRMParams) -> PRMParams:
 
 
 def to_affine(bias: jax.Array, factor: jax.Array, affine: Affine) -> Affine:
-    """Σ dx and Σ dx (features - mean) of each run, (r, C) -> the affine's cotangents."""
+    """Σ dx and Σ dx (features - mean) of the runs, (r, C) -> cotangents."""
     found = -affine.factor * bias, factor, bias.sum(0)
     return Affine(*(a.astype(b.dtype) for a, b in zip(found, affine, strict=True)))

@@ -106,6 +106,7 @@ def _call(
     b, h, w, channels = branch.features.shape
     each = channels // params.alpha.shape[0]
     lanes, images = _lanes(channels, params.alpha.shape[0]), min(IMAGES, b)
+    assert lanes is not None  # as it fits
     grid = (pl.cdiv(b, images), channels // lanes)
     shape = (h, w, images, lanes)
     features = pl.BlockSpec(shape, lambda i, j: (0, 0, i, j))

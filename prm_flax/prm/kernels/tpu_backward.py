@@ -74,7 +74,8 @@ def _through_moments(lam, dxi, dlam, moments, n, options) -> Slope:
     if not options.normalize:
         return Slope(lam, 0.0 * lam, 0.0 * lam)
     if n == 1:  # T is 0 whatever S is; 1/ε would lift rounding errors
-        return Slope(*(0.0 * lam,) * 3)
+        nothing = 0.0 * lam
+        return Slope(nothing, nothing, nothing)
     spread = moments.sigma > 0
     divisor = jnp.where(spread, moments.sigma, 1.0) * max(n - options.ddof, 1)
     by_deviation = jnp.where(spread, -lam * dlam * moments.inverse / divisor, 0.0)
@@ -123,7 +124,7 @@ def _to_shared(ds_ref, begun: Begun, slope: Slope, options: Options) -> Shared:
 
 
 def _to_x(cotangent, dx_ref, ds_ref, begun: Begun, shared: Shared, gate_of, options):
-    """Writes the features' cotangent; returns the sums of the affine's, if it has one."""
+    """Writes the features' cotangent; returns the sums of the affine's, if any."""
     features, weights, total, seen, *_ = begun
     h, w, *_ = dx_ref.shape
     phi = LANES_SIMILARITIES[options.similarity]

@@ -1,10 +1,11 @@
 """What both TPU kernels do with a block: positions × images × channels, on the chip.
 
-A block is (h, w, b, l): all positions of b images and l channels, in the layout that XLA
-itself gives to the features of convolutions on a TPU, images in sublanes and channels in
-lanes. A sum over positions adds whole registers. A sum over a group's channels is a
-product with a 0/1 matrix (l, l), which leaves the sum on each of the group's lanes: so
-whatever belongs to a group is an array (b, l) that repeats itself in its lanes.
+A block is (h, w, b, l): all positions of b images and l channels, in the layout that
+XLA itself gives to the features of convolutions on a TPU, images in sublanes and
+channels in lanes. A sum over positions adds whole registers. A sum over a group's
+channels is a product with a 0/1 matrix (l, l), which leaves the sum on each of the
+group's lanes: so whatever belongs to a group is an array (b, l) that repeats itself in
+its lanes.
 """
 
 from collections.abc import Callable
@@ -85,7 +86,7 @@ class Moments(NamedTuple):
 
 
 def totals(channels: int, lanes: int) -> Total:
-    """(..., b, l) -> the sums over groups of so many channels, on each of their lanes."""
+    """(..., b, l) -> sums over groups of so many channels, on each of their lanes."""
     group = [
         lax.broadcasted_iota(jnp.int32, (lanes, lanes), i) // channels for i in (0, 1)
     ]
@@ -138,9 +139,9 @@ def look(features: Features, total: Total) -> Look:
 
     zero = zeros(features.ref)
     at = zero.astype(jnp.int32)
-    _, found, rest = over_rows(h, body, (zero, (at, at, zero), zero))
+    _, (row, column, query), rest = over_rows(h, body, (zero, (at, at, zero), zero))
     # The first is subtracted and added again: a constant map has its own value as mean.
-    return Look(*found, first + rest / (h * w))
+    return Look(row, column, query, first + rest / (h * w))
 
 
 def encoding(

@@ -25,8 +25,8 @@ OPTIONS = {
 SHAPES = [(3, 5, 7, 64, 16), (9, 4, 6, 256, 64), (2, 1, 1, 8, 2), (1, 17, 16, 16, 1)]
 # One that a GPU's program reads tile by tile.
 LARGE = (1, 33, 39, 16, 4)
-# Numbers of float32 against the truth in float64, relative to the largest of their array;
-# where the definition itself loses more in float32, a kernel may lose four times that.
+# Numbers of float32 against the truth in float64, relative to the largest of their
+# array; where the definition loses more in float32, a kernel may lose four times that.
 FLOAT32, TIMES = 2e-5, 4
 
 
@@ -42,7 +42,7 @@ def case(shape, dtype=jnp.float32, seed=0):
 
 def with_neighbours(branch, runs=1, identity=True, seed=1):
     """A branch with a norm of so many runs before it, and the identity after it."""
-    b, *_, c = branch.features.shape
+    c = branch.features.shape[-1]
     g = np.random.default_rng(seed)
     mean, bias = (jnp.asarray(g.normal(size=s), jnp.float32) for s in ((runs, c), c))
     factor = jnp.asarray(g.uniform(0.5, 2, (runs, c)), jnp.float32)
@@ -155,7 +155,7 @@ def test_half_precision_has_a_core_of_float32(platform):
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_half_precision_is_rounded_where_separate_operations_round(platform):
-    branch, params, dy = case(SHAPES[0], jnp.bfloat16)
+    branch, params, _ = case(SHAPES[0], jnp.bfloat16)
     branch, options = with_neighbours(branch), Options(relu=True)
     got = by_kernel(BY_PLATFORM[platform], options, True, branch, params)
     want = jax.jit(plain_branch, static_argnums=2)(branch, params, options)
