@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from prm_flax.layers.device import portable
 from train.findings import Finite, explain, named
 from train.gradients import make_loss
 from train.mix import Mix
@@ -99,7 +100,7 @@ def layers_in_order(model: nn.Module, variables, prepare, images) -> list[str]:
             order.append("/".join(context.module.path))
         return result
 
-    with nn.intercept_methods(note):
+    with portable(), nn.intercept_methods(note):
         jax.eval_shape(lambda v, x: model.apply(v, prepare(x)), variables, images)
     return list(dict.fromkeys(order))
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from prm_flax import create_model
 from prm_flax.interop.fold import Folded
+from prm_flax.layers.device import portable
 from train.network import Network
 from train.step import normalize
 
@@ -57,7 +58,8 @@ def logits_of(network: Network, fold: bool = False) -> Callable[[jax.Array], Any
 def _exported(logits: Callable[..., Any], image_shape: tuple[int, ...]) -> bytes:
     (b,) = jax.export.symbolic_shape("b")
     images = jax.ShapeDtypeStruct((b, *image_shape), jnp.uint8)
-    made = jax.export.export(logits, platforms=PLATFORMS)(images)  # pyright: ignore[reportArgumentType]
+    with portable():
+        made = jax.export.export(logits, platforms=PLATFORMS)(images)  # pyright: ignore[reportArgumentType]
     return bytes(made.serialize())
 
 

@@ -10,6 +10,7 @@ from jax import lax
 
 from prm_flax.interop.shapes import Path, flatten, unflatten
 from prm_flax.interop.takers import takers
+from prm_flax.layers.device import portable
 from prm_flax.layers.norm import BatchNorm
 
 
@@ -74,7 +75,7 @@ class Folded:
             core = jnp.promote_types(y.dtype, jnp.float32)
             return (y.astype(core) + bias).astype(dtype)
 
-        with nn.intercept_methods(add_bias):
+        with portable(), nn.intercept_methods(add_bias):
             return self.model.apply(self.variables, x, train=False)
 
 

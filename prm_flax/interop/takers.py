@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_flax.interop.shapes import Path
+from prm_flax.layers.device import portable
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
@@ -60,6 +61,6 @@ def takers(
         return result
 
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    with nn.intercept_methods(watch):
+    with portable(), nn.intercept_methods(watch):
         jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
     return found

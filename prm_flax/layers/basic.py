@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_flax.layers.norm import BatchNorm, Statistics
+from prm_flax.layers.pointwise import pointwise
 from prm_flax.layers.precision import wide
 
 # He et al. 2015: normal with variance 2 / fan-out, as the official programs draw.
@@ -92,6 +93,7 @@ class Layers:
     def conv(self, features: int, kernel: int, name: str, stride=1, groups=1):
         """A convolution k×k without bias, padding (k-1)/2."""
         pad = (kernel - 1) // 2
+        product = kernel == 1 and groups == 1
         return nn.Conv(
             features,
             (kernel, kernel),
@@ -100,6 +102,7 @@ class Layers:
             feature_group_count=groups,
             use_bias=False,
             kernel_init=kaiming_normal,
+            conv_general_dilated=pointwise if product else None,
             name=name,
             **self._types,
         )

@@ -5,10 +5,8 @@ reads the features once and writes the result once; it can take in what stands b
 and after a PRM in a residual branch, the norm's last step, the addition and the ReLU.
 """
 
-import contextlib
-import contextvars
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
+from prm_flax.layers.device import device
 from prm_flax.layers.norm import Affine
 from prm_flax.prm.functional import PRMParams, recalibrate
 from prm_flax.prm.kernels import gpu, tpu
@@ -54,23 +53,6 @@ BY_PLATFORM: MappingProxyType[str, Kernel] = MappingProxyType(
 )
 
 
-_allowed = contextvars.ContextVar("kernels are allowed", default=True)
-
-
-@contextlib.contextmanager
-def without_kernels() -> Iterator[None]:
-    """What is traced inside takes the XLA form: for programs that go elsewhere.
-
-    Also for whoever watches the layers of a network at work: a kernel takes in the
-    neighbours of a PRM, which then are no layers any more.
-    """
-    token = _allowed.set(False)
-    try:
-        yield
-    finally:
-        _allowed.reset(token)
-
-
 def choose(features: jax.Array, groups: int, runs: int = 1) -> Kernel | None:
     """The kernel for a PRM of such features on the devices there are, if any.
 
@@ -83,9 +65,9 @@ def choose(features: jax.Array, groups: int, runs: int = 1) -> Kernel | None:
         groups: g.
         runs: of b/runs images each, that the norm before it takes statistics of.
     """
-    if not _allowed.get() or features.ndim != 4 or features.dtype == jnp.float64:
+    if features.ndim != 4 or features.dtype == jnp.float64:
         return None
-    platform, kind = _devices()
+    platform, kind = device()
     kernel = BY_PLATFORM.get(platform)
     if kernel is None or not kind.startswith(kernel.kinds):
         return None
@@ -96,15 +78,6 @@ def choose(features: jax.Array, groups: int, runs: int = 1) -> Kernel | None:
     shape = b // shares, *rest
     runs = max(runs // shares, 1)
     return kernel if kernel.fits(shape, features.dtype.itemsize, groups, runs) else None
-
-
-def _devices() -> tuple[str, str]:
-    """Platform and kind of the mesh's devices, which may not be here, or of jax's."""
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    if device is not None:
-        return device.platform, device.device_kind
-    first = jax.devices()[0]
-    return first.platform, first.device_kind
 
 
 def _shares() -> int:

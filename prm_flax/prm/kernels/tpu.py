@@ -1,6 +1,7 @@
 """PRM on a TPU: one kernel forward and one backward."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,9 @@ from prm_flax.prm.kernels.tpu_forward import forward_body
 
 # Images and channels of a block: a register is 8 × 128.
 IMAGES, LANES = 8, 128
-# Of the chip's memory next to its registers; a v5e, v5p or v6e has 128 MiB.
-MEMORY = 100 << 20
+# Of the chip's memory next to its registers; a v5e, v5p or v6e has 128 MiB. A kernel
+# asks for what its blocks and a few rows take: XLA keeps other arrays in the rest.
+MEMORY, ROWS = 100 << 20, 8 << 20
 
 
 def fits(shape: tuple[int, ...], itemsize: int, groups: int, runs: int) -> bool:
@@ -25,10 +27,13 @@ def fits(shape: tuple[int, ...], itemsize: int, groups: int, runs: int) -> bool:
     lanes = _lanes(channels, groups)
     if lanes is None or (runs > 1 and b // runs % IMAGES):
         return False
-    # Features, their cotangent, the result and its, each twice as the next block is on
-    # its way; two arrays of float32.
-    each = 4 * 2 * itemsize + 2 * 4
-    return h * w * IMAGES * lanes * each <= MEMORY
+    # Features, their cotangent, the result and its; two arrays of float32.
+    return _memory((h, w, IMAGES, lanes), 4, itemsize, 2) <= MEMORY
+
+
+def _memory(block: tuple[int, ...], arrays: int, itemsize: int, work: int) -> int:
+    """Bytes of a kernel: each array twice, as the next block is on its way."""
+    return math.prod(block) * (2 * arrays * itemsize + 4 * work) + ROWS
 
 
 def _lanes(channels: int, groups: int) -> int | None:
@@ -128,6 +133,7 @@ def _call(
         of_block = pl.BlockSpec((None, sums.ROWS, lanes), lambda i, j: (i, 0, j))
         whole = jax.ShapeDtypeStruct((grid[0], sums.ROWS, channels), jnp.float32)
         results.append((of_block, whole))
+    memory = _memory(shape, 2 + len(more), dtype.itemsize, work)
     outputs = pl.pallas_call(
         functools.partial(body, each, b, branch.affine is not None, options),
         grid=grid,
@@ -136,7 +142,7 @@ def _call(
         out_shape=[whole for _, whole in results],
         scratch_shapes=[pltpu.VMEM(shape, jnp.float32)] * work,
         compiler_params=pltpu.CompilerParams(
-            dimension_semantics=("parallel", "parallel"), vmem_limit_bytes=MEMORY
+            dimension_semantics=("parallel", "parallel"), vmem_limit_bytes=memory
         ),
         interpret=interpret,
     )(*arrays)
