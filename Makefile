@@ -70,6 +70,8 @@ format: env
 figures: env
 	$(BIN)/python -m prm_flax.figures module docs/prm.png
 	$(BIN)/python -m prm_flax.figures module docs/prm-dark.png --dark
+	$(BIN)/python -m prm_flax.figures heads docs/heads.png
+	$(BIN)/python -m prm_flax.figures heads docs/heads-dark.png --dark
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,4 +1,4 @@
-"""Query points and position masks, against positions known by hand and against the sown maps."""
+"""Query points and masks, against positions known by hand and the sown maps."""
 
 import pathlib
 import subprocess
