@@ -153,10 +153,12 @@ def normalized(image: np.ndarray, preparation: Preparation) -> np.ndarray:
     """
     mean, std = preparation.mean, preparation.std
     channels = image.shape[-1]
-    if not {len(mean), len(std)} <= {1, channels} or min(std) <= 0:
+    counts = sorted({1, channels})
+    if not {len(mean), len(std)} <= {*counts} or min(std) <= 0:
+        allowed = " or ".join(map(str, counts))
         raise ValueError(
-            f"mean and std must have 1 or {channels} numbers, those of std positive: "
-            f"got mean {mean} and std {std}. The network takes {channels} channel(s)."
+            f"mean and std must have {allowed} number(s), those of std positive: got "
+            f"mean {mean} and std {std}. The network takes {channels} channel(s)."
         )
     scaled = image[None] / np.float32(255) - np.asarray(mean, np.float32)
     return (scaled / np.asarray(std, np.float32)).astype(np.float32)

@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from prm_flax.backbones.registry import create_model
 from prm_flax.figures import runs
 from prm_flax.interop import safetensors
 from prm_flax.interop.insert import insert_prm
 from prm_flax.interop.matching import clean
-from prm_flax.interop.shapes import SAMPLE, flatten, make_template
+from prm_flax.interop.shapes import SAMPLE, flatten, make_template, unflatten
 from prm_flax.interop.torch import from_state_dict, read_pth
+from prm_flax.prm.initial import INITIALIZERS
 
 ENDINGS = ".safetensors, .pth or .pt"
 # The last layer's bias in PyTorch's names: as long as there are classes.
@@ -115,8 +115,16 @@ def _foreign(path: Path, name: str, ddof: int | None, fresh: bool) -> Weights:
             f"--fresh-prm puts PRMs into a network, got {name}: take --model "
             f"prm_{name}."
         )
-    shape = (*SAMPLE, 3)
-    started = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *shape)))
-    variables = from_state_dict(model, arrays, into=started, new=("prm",))
-    variables = insert_prm(model, variables, shape)
+    variables = from_state_dict(model, arrays, into=_fresh(model), new=("prm",))
+    variables = insert_prm(model, variables, (*SAMPLE, 3))
     return Weights(f"{name}, fresh PRMs", model, variables, {}, fresh=True)
+
+
+def _fresh(model: nn.Module) -> dict[str, Any]:
+    """Shapes of all leaves, arrays of PRM's: `model.init` alone takes seconds."""
+    leaves: dict[Any, Any] = dict(make_template(model).shapes)
+    for k, (path, leaf) in enumerate(leaves.items()):
+        if path[-2] == "prm":
+            key = jax.random.fold_in(jax.random.key(0), k)
+            leaves[path] = INITIALIZERS[path[-1]](key, leaf.shape, leaf.dtype)
+    return unflatten(leaves)

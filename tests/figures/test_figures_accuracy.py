@@ -68,7 +68,7 @@ def test_runs_that_do_not_go_together_are_refused(more, words):
 
 
 def test_plain_runs_alone_are_refused():
-    with pytest.raises(ValueError, match="one run must have PRM; .* of prm_resnet14"):
+    with pytest.raises(ValueError, match=r"one run must have PRM; .* of prm_resnet14"):
         by_heads(RUNS[4:])
 
 
