@@ -84,15 +84,13 @@ def read_weights(
 
 
 def _own(path: Path) -> Weights:
-    config = {}
-    if path.is_dir():
-        file, config = path / runs.WEIGHTS, runs.read_config(path)
-        _require(file, "`python -m train export` writes them out of a checkpoint.")
-    else:
-        file = path
-        _require(file)
+    file = path / runs.WEIGHTS if path.is_dir() else path
+    _require(file, "Is the path right, and has the run ended?")
+    # Another file of a run, such as that of averaged weights, belongs to it, too.
+    in_run = path.is_dir() or (path.parent / runs.CONFIG).is_file()
+    config = runs.read_config(file.parent) if in_run else {}
     model, variables = safetensors.load(file)
-    title = str(config.get("name") or path.stem)
+    title = str(config.get("name") or file.stem)
     return Weights(title, model, variables, config)
 
 

@@ -100,6 +100,14 @@ def test_looks_of_a_run_prepare_images_as_the_run_does(files, capsys):
     assert matplotlib.image.imread("out.png").shape[2] == 4
 
 
+def test_a_file_in_a_runs_folder_is_of_the_run(files):
+    for path in (files / "run", files / "run/model.safetensors"):
+        weights = read_weights(path)
+        assert (weights.title, weights.config) == ("mine", CONFIG)
+    alone = read_weights(files / "plain.safetensors")
+    assert (alone.title, alone.config) == ("plain", {})
+
+
 def test_looks_of_a_network_without_prm_are_grad_cam_alone(files, capsys):
     given = ["plain.safetensors", "photo.png", "out.png", "--class-index", "2"]
     assert main(["looks", *given, *SMALL]) == 0
@@ -159,7 +167,7 @@ def test_wrong_input_is_refused_with_the_fix_and_nothing_is_written(
 def test_a_run_without_weights_is_refused(tmp_path, capsys):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     assert main(["rates", str(tmp_path), str(tmp_path / "out.png")]) == 2
-    assert "model.safetensors is not there. `python -m train" in capsys.readouterr().err
+    assert "model.safetensors is not there. Is the" in capsys.readouterr().err
 
 
 @pytest.fixture
