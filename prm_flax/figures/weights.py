@@ -11,7 +11,7 @@ from prm_flax.backbones.registry import create_model
 from prm_flax.figures import runs
 from prm_flax.interop import safetensors
 from prm_flax.interop.insert import insert_prm
-from prm_flax.interop.matching import clean
+from prm_flax.interop.matching import clean, has_part
 from prm_flax.interop.shapes import SAMPLE, flatten, make_template, unflatten
 from prm_flax.interop.torch import from_state_dict, read_pth
 from prm_flax.prm.initial import INITIALIZERS
@@ -112,6 +112,10 @@ def _foreign(path: Path, name: str, ddof: int | None, fresh: bool) -> Weights:
         raise ValueError(
             f"--fresh-prm puts PRMs into a network, got {name}: take --model "
             f"prm_{name}."
+        )
+    if any(has_part(part, ("prm",)) for part in arrays):
+        raise ValueError(
+            f"--fresh-prm is for a file without PRM: {path} has its own. Leave it out."
         )
     variables = from_state_dict(model, arrays, into=_fresh(model), new=("prm",))
     variables = insert_prm(model, variables, (*SAMPLE, 3))
