@@ -10,7 +10,7 @@ CONFIG ?= configs/fashion_mnist/prm_resnet14.py
 JOBS ?= 2
 
 .PHONY: help env data weights train evaluate predict predict-photo test lint format \
-	figures clean
+	figures notebooks clean
 
 help:
 	@echo "make train     environment, data, PRM-ResNet-14 on Fashion-MNIST"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint      format, lint, types, import direction"
 	@echo "make format    formats the code"
 	@echo "make figures   draws the pictures of the documents"
+	@echo "make notebooks runs the notebooks and stores their outputs"
 
 env: $(VENV)/.complete
 
@@ -70,6 +71,11 @@ format: env
 figures: env
 	$(BIN)/python -m prm_flax.figures module docs/prm.png
 	$(BIN)/python -m prm_flax.figures module docs/prm-dark.png --dark
+	$(BIN)/python -m prm_flax.figures heads docs/heads.png
+	$(BIN)/python -m prm_flax.figures heads docs/heads-dark.png --dark
+
+notebooks: env data weights
+	@$(BIN)/python notebooks/execute.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

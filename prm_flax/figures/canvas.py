@@ -50,6 +50,18 @@ def blank(
     return figure
 
 
+def check_path(path: str | os.PathLike) -> Path:
+    """The path, if a picture can have it.
+
+    Raises:
+        ValueError: it does not end in .png.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"Pictures are PNG files: {path} must end in .png.")
+    return path
+
+
 def save(figure: Figure, path: str | os.PathLike) -> None:
     """Writes a PNG whole or not at all; the same picture gives the same bytes.
 
@@ -61,9 +73,7 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
     Raises:
         ValueError: another ending.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"Pictures are PNG files: {path} must end in .png.")
+    path = check_path(path)
     data = io.BytesIO()
     # By default Matplotlib's version is in the file.
     figure.savefig(data, format="png", dpi=DPI, metadata={"Software": None})

@@ -74,20 +74,30 @@ def scene() -> Scene:
     Returns:
         What the picture shows, as NumPy arrays.
     """
-    each = jnp.ones(GROUPS)
-    params = PRMParams(
-        ALPHA * each, BETA * each, LAM * each, XI * each, jnp.array(THETA), jnp.array(D)
-    )
     x = jnp.asarray(features())
-    y, maps = recalibrate(x, params, return_maps=True)
+    y, maps = recalibrate(x, parameters(), return_maps=True)
     first = np.asarray(x)[..., :CHANNELS]
     query = np.asarray(maps.query)[0]
     drawn = (np.asarray(m)[..., 0] for m in maps[1:])
     return Scene(
-        _means(x), _means(y), query, first[tuple(query)], first.mean((0, 1)), *drawn
+        channel_means(x),
+        channel_means(y),
+        query,
+        first[tuple(query)],
+        first.mean((0, 1)),
+        *drawn,
     )
 
 
-def _means(x) -> np.ndarray:
+def parameters() -> PRMParams:
+    """Of the PRM in the pictures, all groups alike."""
+    each = jnp.ones(GROUPS)
+    return PRMParams(
+        ALPHA * each, BETA * each, LAM * each, XI * each, jnp.array(THETA), jnp.array(D)
+    )
+
+
+def channel_means(x) -> np.ndarray:
+    """(h, w, g·c) -> (g, h, w)."""
     groups = np.asarray(x).reshape(SIZE, SIZE, GROUPS, CHANNELS)
     return np.moveaxis(groups.mean(-1), -1, 0)

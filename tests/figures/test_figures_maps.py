@@ -1,4 +1,4 @@
-"""Query points, against positions known by hand and against the sown maps."""
+"""Query points and masks, against positions known by hand and the sown maps."""
 
 import pathlib
 import subprocess
@@ -9,9 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prm_flax import PRM, create_model
-from prm_flax.figures.maps import has_prm, queries, stage_queries
+from prm_flax.figures.maps import (
+    has_prm,
+    positional_masks,
+    queries,
+    stage_masks,
+    stage_queries,
+)
+from prm_flax.figures.watch import prm_stages
 
 
 class Pooled(nn.Module):
@@ -151,3 +160,50 @@ def test_arrays_need_no_matplotlib():
     )
     root = pathlib.Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", program], check=True, cwd=root)
+
+
+def test_a_mask_is_the_mean_of_the_groups_position_encodings():
+    x = bright((0, 1, 2, 0), (0, 3, 5, 1))
+    variables = Pooled().init(jax.random.key(0), x)
+    _, state = Pooled().apply(variables, x, mutable=["intermediates"])
+    (sown,) = state["intermediates"]["prm"]["maps"]
+    mask = positional_masks(Pooled(), variables, x)["prm"]
+    np.testing.assert_allclose(mask, sown.position.mean(-1), rtol=1e-6)
+
+
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=4), st.floats(0, 5))
+def test_a_mask_is_nowhere_above_the_densitys_peak(places, theta):
+    x = bright((0, *places[:2], 0), (0, *places[2:], 1), shape=(1, 4, 4, 2))
+    variables = Pooled().init(jax.random.key(0), x)
+    variables["params"]["prm"]["theta"] = jnp.full(2, theta, jnp.float32)
+    mask = positional_masks(Pooled(), variables, x)["prm"][0]
+    peak = 1 / np.sqrt(2 * np.pi)  # d = 1
+    assert np.all(mask >= 0) and mask.max() <= peak * (1 + 1e-6)
+    if places[:2] == places[2:]:
+        assert mask[tuple(places[:2])] == pytest.approx(peak)
+
+
+def test_masks_of_stages_are_those_of_the_last_prms():
+    x = bright((0, 2, 3, 0), shape=(1, 4, 4, 1))
+    found, all_of_them = (
+        look(stage_masks, Three(), x),
+        look(positional_masks, Three(), x),
+    )
+    assert list(all_of_them) == ["third", "second", "first"]
+    assert {stage: mask.shape for stage, mask in found.items()} == {
+        "stage2": (1, 4, 4),
+        "stage3": (1, 2, 2),
+    }
+    np.testing.assert_array_equal(found["stage2"], all_of_them["second"])
+
+
+def test_each_prm_has_a_stage_and_those_of_one_size_share_it():
+    x = bright((0, 2, 3, 0), shape=(1, 4, 4, 1))
+    variables = jax.eval_shape(Three().init, jax.random.key(0), x)
+    assert prm_stages(Three(), variables, (4, 4, 1)) == {
+        "third": "stage1–2",
+        "second": "stage1–2",
+        "first": "stage3",
+    }
+    variables = jax.eval_shape(Pooled().init, jax.random.key(0), x.repeat(2, -1))
+    assert prm_stages(Pooled(), variables, (4, 4, 2)) == {"prm": ""}

@@ -5,6 +5,7 @@ import pathlib
 import matplotlib.image
 import numpy as np
 import pytest
+from support.pictures import assert_words_apart
 
 from prm_flax.figures import module, scene
 from prm_flax.figures.__main__ import main
@@ -56,14 +57,7 @@ def test_no_words_lie_over_each_other_or_leave_the_page(monkeypatch):
     drawn = []
     monkeypatch.setattr(module, "save", lambda figure, path: drawn.append(figure))
     module.draw_module("m.png")
-    (figure,) = drawn
-    renderer = figure.canvas.get_renderer()
-    boxes = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
-    assert len(boxes) == 29
-    for i, box in enumerate(boxes):
-        assert figure.bbox.x0 < box.x0 and box.x1 < figure.bbox.x1
-        assert figure.bbox.y0 < box.y0 and box.y1 < figure.bbox.y1
-        assert not box.count_overlaps(boxes[:i])
+    assert_words_apart(drawn[0], 29)
 
 
 def test_a_stack_has_a_face_and_two_sides_for_each_group():

@@ -105,16 +105,6 @@ def maps_by_torch_name(sown):
     }
 
 
-@pytest.mark.parametrize("name", QUERIES)
-def test_contribution_rates(name, x64):
-    model, weights = network(name)
-    params = as_dtype(from_state_dict(model, weights), jnp.float64)["params"]
-    for module, want in golden.load(name).under("rate").items():
-        block = module.removesuffix(".prm").replace(".", "_")
-        alpha, beta = (abs(params[block]["prm"][leaf]) for leaf in ("alpha", "beta"))
-        assert float((alpha / (alpha + beta)).mean()) == pytest.approx(want, rel=1e-12)
-
-
 @functools.cache
 def trained(dtype):
     """Logits, then gradients of sum(logits·r) and new statistics by PyTorch's names."""
