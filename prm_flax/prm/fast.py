@@ -105,7 +105,7 @@ def recalibrate_branch(
     if kernel is None:
         return plain_branch(branch, params, options)
     run = functools.partial(by_kernel, kernel, options, False)
-    return _on_each_device(run, branch, params)
+    return on_each_device(run, branch, params)
 
 
 def plain_branch(branch: Branch, params: PRMParams, options: Options) -> jax.Array:
@@ -187,7 +187,8 @@ def _where_it_runs(kernel, interpret, fast, plain, *arguments):
     return lax.platform_dependent(*arguments, default=plain, **{kernel.platform: fast})
 
 
-def _on_each_device(run, branch: Branch, params: PRMParams) -> jax.Array:
+def on_each_device(run, branch: Branch, params: PRMParams) -> jax.Array:
+    """`run(branch, params)`, on each device for its images if a mesh shares them."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or set(mesh.axis_types) == {AxisType.Manual}:
         return run(branch, params)

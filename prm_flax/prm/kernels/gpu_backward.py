@@ -130,7 +130,7 @@ class _Sums(NamedTuple):
     """Over positions.
 
     Attributes:
-        origin: (g,) du at the first position.
+        origin: (g,) du at the first position; 0 if Σ dS is not 0 anyway.
         begins: (g,) each, the factors of θ and d there.
         by_du: what is linear in dS, see `_linear`, for du less its first value.
         by_one: the same for 1.
@@ -153,7 +153,9 @@ def _of_streamed(known: Known, point) -> _Shared:
 
     def body(number, carry: _Sums) -> _Sums:
         p, real = point(number), tiles.real(number)
-        origin = carry.origin + _first(known, number, p.du)
+        origin = carry.origin
+        if known.options.normalize:
+            origin = origin + _first(known, number, p.du)
         du = jnp.where(real, p.du - origin, 0.0)
         begins, factors = _off_their_lines(known, number, p, carry.begins)
         ones = jnp.broadcast_to(real.astype(jnp.float32), du.shape)

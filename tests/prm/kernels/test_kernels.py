@@ -1,97 +1,112 @@
 """The kernels, run step by step on the CPU, are the definition to rounding."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from prm_flax import PRMParams
 from prm_flax.layers.norm import Affine
-from prm_flax.prm.fast import BY_PLATFORM, by_kernel, plain_branch
+from prm_flax.prm.fast import BY_PLATFORM, by_kernel, on_each_device, plain_branch
 from prm_flax.prm.kernels.options import Branch, Options
 
 PLATFORMS = ("tpu", "gpu")
+DOT, L1, COSINE = (Options(name) for name in ("dot", "l1", "cosine"))
+NO_NORMALISATION = Options(normalize=False)
 OPTIONS = {
-    "dot": {},
-    "l1": {"similarity": "l1"},
-    "cosine": {"similarity": "cosine"},
-    "ddof 1": {"ddof": 1},
-    "no position": {"position": False},
-    "no normalisation": {"normalize": False},
+    "dot": DOT,
+    "l1": L1,
+    "cosine": COSINE,
+    "ddof 1": Options(ddof=1),
+    "no position": Options(position=False),
+    "no normalisation": NO_NORMALISATION,
 }
-# Images, height, width, channels, groups.
-SHAPES = [(3, 5, 7, 64, 16), (9, 4, 6, 256, 64), (2, 1, 1, 8, 2), (1, 17, 16, 16, 1)]
-# One that a GPU's program reads tile by tile.
-LARGE = (1, 33, 39, 16, 4)
 # Numbers of float32 against the truth in float64, relative to the largest of their
 # array; where the definition loses more in float32, a kernel may lose four times that.
 FLOAT32, TIMES = 2e-5, 4
 
 
-def case(shape, dtype=jnp.float32, seed=0):
-    """x, dy and parameters."""
-    *sizes, groups = shape
-    g = np.random.default_rng(seed)
-    x, dy = (jnp.asarray(g.normal(size=sizes), dtype) for _ in range(2))
-    four = (jnp.asarray(g.normal(size=groups), jnp.float32) for _ in range(4))
+class Case(NamedTuple):
+    """A branch of random numbers: sizes, the dtype, the norm's runs, what follows."""
+
+    shape: tuple[int, ...] = (3, 5, 7, 64)
+    groups: int = 16
+    options: Options = DOT
+    dtype: str = "float32"
+    runs: int = 0
+    identity: bool = False
+    features: str = "random"
+
+
+# Of x, given its random numbers.
+FEATURES = {
+    "random": lambda x: x,
+    "constant": lambda x: jnp.full_like(x, 3.7),
+    "a tie": lambda x: x.at[:, 1, 2].set(9.0).at[:, 3, 5].set(9.0),
+}
+
+
+def arrays(case: Case):
+    """The branch, the parameters and the cotangent of the result."""
+    g, c = np.random.default_rng(0), case.shape[-1]
+
+    def normal(*shape, dtype=jnp.float32):
+        return jnp.asarray(g.normal(size=shape), dtype)
+
+    x, dy, identity = (normal(*case.shape, dtype=case.dtype) for _ in range(3))
+    four = (normal(case.groups) for _ in range(4))
     theta = jnp.asarray(g.uniform(-1, 1, 2), jnp.float32)
-    return Branch(x), PRMParams(*four, theta, jnp.float32(1.7)), dy
-
-
-def with_neighbours(branch, runs=1, identity=True, seed=1):
-    """A branch with a norm of so many runs before it, and the identity after it."""
-    c = branch.features.shape[-1]
-    g = np.random.default_rng(seed)
-    mean, bias = (jnp.asarray(g.normal(size=s), jnp.float32) for s in ((runs, c), c))
-    factor = jnp.asarray(g.uniform(0.5, 2, (runs, c)), jnp.float32)
-    other = jnp.asarray(g.normal(size=branch.features.shape), branch.features.dtype)
-    affine = Affine(mean, factor, bias)
-    return branch._replace(affine=affine, identity=other if identity else None)
+    params = PRMParams(*four, theta, jnp.float32(1.7))
+    factor = jnp.asarray(g.uniform(0.5, 2, (case.runs, c)), jnp.float32)
+    affine = Affine(normal(case.runs, c), factor, normal(c))
+    branch = Branch(
+        FEATURES[case.features](x),
+        affine if case.runs else None,
+        identity if case.identity else None,
+    )
+    return branch, params, dy
 
 
 def with_gradient(function, branch, params, dy):
+    """y and the gradients of everything."""
+
     @jax.jit
     def call(branch, params):
         y, pull = jax.vjp(function, branch, params)
         return y, *pull(dy)
 
-    return call(branch, params)
+    return jax.tree.leaves(call(branch, params))
 
 
-class Results(NamedTuple):
-    """y and the gradients of everything, each as leaves.
+@functools.cache
+def definition(case: Case):
+    """By the definition, in the input's precision, and the truth: float32 in float64."""
 
-    The definition's in float64, which is the truth, and in the input's own precision.
-    """
+    def define(branch, params):
+        return plain_branch(branch, params, case.options)
 
-    kernel: list
-    definition: list
-    truth: list
-
-
-def results(platform, branch, params, dy, options):
-    kernel, options = BY_PLATFORM[platform], Options(**options)
-
-    def run(b, p):
-        return by_kernel(kernel, options, True, b, p)
-
-    def define(b, p):
-        return plain_branch(b, p, options)
-
-    got, own = (with_gradient(f, branch, params, dy) for f in (run, define))
+    own = with_gradient(define, *arrays(case))
+    if case.dtype != "float32":
+        return own, own
     with jax.enable_x64(True):
-        truth = with_gradient(define, *jax.tree.map(widened, (branch, params, dy)))
-    return Results(*(jax.tree.leaves(each) for each in (got, own, truth)))
+        wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, "float64"), arrays(case))
+        return own, with_gradient(define, *wide)
 
 
-def widened(leaf):
-    wide = jnp.float64 if leaf.dtype == jnp.float32 else leaf.dtype
-    return jnp.asarray(leaf, wide)
+def by(platform: str, case: Case):
+    kernel = BY_PLATFORM[platform]
+    assert kernel.fits(case.shape, 4, case.groups, max(case.runs, 1))
+    return with_gradient(
+        lambda b, p: by_kernel(kernel, case.options, True, b, p), *arrays(case)
+    )
 
 
-def assert_near(found: Results, bound=FLOAT32, leaves=slice(None)):
+def assert_is_the_definition(platform, case, bound=FLOAT32, leaves=slice(None)):
+    found = (by(platform, case), *definition(case))
     for got, own, want in zip(*(each[leaves] for each in found), strict=True):
         assert (got.shape, got.dtype) == (own.shape, own.dtype)
         got, own, want = (np.float64(each) for each in (got, own, want))
@@ -102,42 +117,43 @@ def assert_near(found: Results, bound=FLOAT32, leaves=slice(None)):
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("what", OPTIONS)
 def test_every_option(platform, what):
-    found = results(platform, *case(SHAPES[0]), OPTIONS[what])
-    assert_near(found)
-
-
-@pytest.mark.parametrize("what", OPTIONS)
-def test_a_map_of_many_tiles(what):
-    branch, params, dy = case(LARGE)
-    found = results("gpu", with_neighbours(branch), params, dy, OPTIONS[what])
-    assert_near(found)
+    assert_is_the_definition(platform, Case(options=OPTIONS[what]))
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
-def test_every_shape(platform, shape):
-    found = results(platform, *case(shape), {})
-    assert_near(found)
+@pytest.mark.parametrize("case", [
+    Case((9, 4, 6, 256), 64),
+    Case((2, 1, 1, 8), 2),
+    Case((1, 17, 16, 16), 1),
+], ids=str)  # fmt: skip
+def test_every_shape(platform, case):
+    assert_is_the_definition(platform, case)
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("what", ["dot", "l1", "cosine", "no normalisation"])
-@pytest.mark.parametrize("identity", [True, False])
-def test_a_norm_before_and_a_sum_after(platform, what, identity):
-    branch, params, dy = case(SHAPES[0])
-    branch = with_neighbours(branch, identity=identity)
-    found = results(platform, branch, params, dy, {"relu": identity} | OPTIONS[what])
-    assert_near(found)
+def test_a_map_that_a_gpu_reads_tile_by_tile(what):
+    case = Case(
+        (1, 33, 39, 16), 4, OPTIONS[what]._replace(relu=True), "float32", 1, True
+    )
+    assert_is_the_definition("gpu", case)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("relu", [True, False])
-def test_statistics_of_runs(platform, relu):
-    branch, params, dy = case((16, 3, 17, 128, 64))
-    branch = with_neighbours(branch, runs=2)
-    assert BY_PLATFORM[platform].fits((16, 3, 17, 128), 4, 64, 2)
-    found = results(platform, branch, params, dy, {"relu": relu})
-    assert_near(found)
+@pytest.mark.parametrize("options", [L1, COSINE, NO_NORMALISATION])
+def test_a_norm_before_and_a_sum_and_relu_after(platform, options):
+    case = Case(options=options._replace(relu=True), runs=1, identity=True)
+    assert_is_the_definition(platform, case)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_norm_alone_before(platform):
+    assert_is_the_definition(platform, Case(runs=1))
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_norm_with_statistics_of_runs(platform):
+    case = Case((16, 3, 9, 128), 64, DOT._replace(relu=True), runs=2, identity=True)
+    assert_is_the_definition(platform, case)
 
 
 def test_a_run_that_shares_a_tpu_block_with_another_does_not_fit():
@@ -147,34 +163,40 @@ def test_a_run_that_shares_a_tpu_block_with_another_does_not_fit():
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_half_precision_has_a_core_of_float32(platform):
-    branch, params, dy = case(SHAPES[0], jnp.bfloat16)
-    found = results(platform, branch, params, dy, {})
-    assert_near(found, 2**-7)
-    assert_near(found, leaves=slice(2, None))
+    case = Case(dtype="bfloat16")
+    assert_is_the_definition(platform, case, 2**-7, slice(2))
+    assert_is_the_definition(platform, case, leaves=slice(2, None))
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_half_precision_is_rounded_where_separate_operations_round(platform):
-    branch, params, _ = case(SHAPES[0], jnp.bfloat16)
-    branch, options = with_neighbours(branch), Options(relu=True)
-    got = by_kernel(BY_PLATFORM[platform], options, True, branch, params)
-    want = jax.jit(plain_branch, static_argnums=2)(branch, params, options)
-    same = np.asarray(got) == np.asarray(want)
+    case = Case(options=Options(relu=True), dtype="bfloat16", runs=1, identity=True)
+    same = np.asarray(by(platform, case)[0]) == np.asarray(definition(case)[0][0])
     assert same.mean() > 0.99
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_constant_images_have_no_spread(platform):
-    branch, params, dy = case(SHAPES[0])
-    branch = branch._replace(features=jnp.full_like(branch.features, 3.7))
-    found = results(platform, branch, params, dy, {})
-    assert_near(found, leaves=slice(1))
-    assert all(np.isfinite(leaf).all() for leaf in found.kernel)
+    case = Case(features="constant")
+    assert_is_the_definition(platform, case, leaves=slice(1))
+    assert all(np.isfinite(leaf).all() for leaf in by(platform, case))
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_the_first_of_equal_positions_is_the_query(platform):
-    branch, params, dy = case(SHAPES[0])
-    x = branch.features.at[:, 1, 2].set(9.0).at[:, 3, 5].set(9.0)
-    found = results(platform, Branch(x), params, dy, {})
-    assert_near(found)
+    assert_is_the_definition(platform, Case(features="a tie"))
+
+
+@pytest.mark.parametrize("runs", [1, 4], ids=["one run", "a run a device"])
+def test_devices_take_their_images_alone(runs):
+    case = Case((8, 3, 5, 32), 8, Options(relu=True), runs=runs, identity=True)
+    mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
+
+    def whole(branch, params):
+        run = functools.partial(by_kernel, BY_PLATFORM["gpu"], case.options, True)
+        return on_each_device(run, branch, params)
+
+    with jax.set_mesh(mesh):
+        got = with_gradient(whole, *arrays(case))
+    for a, b in zip(got, definition(case)[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
