@@ -1,4 +1,4 @@
-"""Which form of PRM runs where, and that networks with kernels are the same networks."""
+"""Which form of PRM runs where; a network with kernels is the same network."""
 
 import functools
 

@@ -84,7 +84,7 @@ def with_gradient(function, branch, params, dy):
 
 @functools.cache
 def definition(case: Case):
-    """By the definition, in the input's precision, and the truth: float32 in float64."""
+    """By the definition, in the input's precision and, the truth, in float64."""
 
     def define(branch, params):
         return plain_branch(branch, params, case.options)
