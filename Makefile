@@ -56,7 +56,7 @@ predict-photo: weights
 		$(if $(PHOTO),--predict.images "$(PHOTO)") $(ARGS)
 
 test: env data weights
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: env
 	$(BIN)/ruff format --check .

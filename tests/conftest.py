@@ -12,6 +12,20 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 DEVICES = 4
+# Files that take minutes: they start first, so that no process is left with one alone.
+LONG = (
+    "e2e/test_distributed.py",
+    "train/test_recipes_steps.py",
+    "faults/test_resume.py",
+    "notebooks/test_notebooks.py",
+    "e2e/test_imagenet.py",
+    "golden/test_golden_trajectories.py",
+    "kernels/test_kernels.py",
+    "train/test_export.py",
+    "e2e/test_first_light.py",
+    "e2e/test_real_network.py",
+    "prm/test_fast.py",
+)
 
 # Of this process and those that it starts.
 _cache = tempfile.TemporaryDirectory(prefix="prm-flax-cache-")
@@ -39,6 +53,16 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("prm_flax")
+
+
+def pytest_collection_modifyitems(items):
+    """The long files first; otherwise as they are found."""
+
+    def place(item):
+        name = "/".join(item.path.parts[-2:])
+        return LONG.index(name) if name in LONG else len(LONG)
+
+    items.sort(key=place)
 
 
 @pytest.fixture
