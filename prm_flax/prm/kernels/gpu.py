@@ -14,13 +14,15 @@ from prm_flax.prm.kernels.gpu_backward import backward_body
 from prm_flax.prm.kernels.gpu_forward import forward_body
 from prm_flax.prm.kernels.options import Branch, Options, Pulled
 
-# Numbers of x that one program keeps in registers, and positions of a tile where the
-# map is larger.
-KEPT, STREAMED = 1 << 14, 64
+# Numbers of x that one program keeps in registers at most, and as many as it should
+# where there is a choice: backward holds more arrays, and more would not stay there.
+KEPT, FORWARD, BACKWARD = 1 << 14, 1 << 14, 1 << 13
+# Positions of a tile where the map is larger.
+STREAMED = 64
 # Channels of a program: 16 of two bytes fill the 32 that a GPU moves at once.
 CHANNELS = (64, 32, 16)
 # A warp for so many numbers of a tile, within bounds.
-NUMBERS_OF_A_WARP, WARPS = 1 << 10, (4, 16)
+NUMBERS_OF_A_WARP, WARPS = 1 << 9, (4, 16)
 # In the name of a kernel's operation: so many bytes are read beyond one time each.
 READ_AGAIN = "bytes_read_again"
 
@@ -33,18 +35,25 @@ class Plan(NamedTuple):
     warps: int
 
 
-def plan(shape: tuple[int, ...], groups: int) -> Plan | None:
-    """How x (..., h, w, c) is shared among programs; None if it cannot be."""
+def plan(shape: tuple[int, ...], groups: int, numbers: int = FORWARD) -> Plan | None:
+    """How x (..., h, w, c) is shared among programs; None if it cannot be.
+
+    Args:
+        shape: of x.
+        groups: g.
+        numbers: that a program should keep.
+    """
     h, w, channels = shape[-3:]
     each = channels // groups
     if each & (each - 1) or groups & (groups - 1):
         return None  # the language's arrays are of powers of two
     whole = max(1 << (h * w - 1).bit_length(), 16)
     counts = [min(max(number // each, 1), groups) for number in CHANNELS]
-    for count in counts:
-        if whole * count * each <= KEPT:
-            return Plan(count, whole, _warps(whole * count * each))
-    return Plan(counts[0], STREAMED, _warps(STREAMED * counts[0] * each))
+    kept = [count for count in counts if whole * count * each <= KEPT]
+    if not kept:
+        return Plan(counts[0], STREAMED, _warps(STREAMED * counts[0] * each))
+    count = next((c for c in kept if whole * c * each <= numbers), kept[-1])
+    return Plan(count, whole, _warps(whole * count * each))
 
 
 def _warps(numbers: int) -> int:
@@ -121,7 +130,8 @@ def _call(body, branch: Branch, params, options, interpret, outputs, seen, more)
     """Runs a kernel: a program for each image and some groups."""
     b, h, w, channels = branch.features.shape
     g = params.alpha.shape[0]
-    c, planned = channels // g, plan(branch.features.shape, g)
+    numbers = BACKWARD if seen else FORWARD
+    c, planned = channels // g, plan(branch.features.shape, g, numbers)
     assert planned is not None
     count, n = planned.groups, h * w
     kinds = {
