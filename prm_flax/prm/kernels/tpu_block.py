@@ -9,7 +9,7 @@ its lanes.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -85,27 +85,48 @@ class Moments(NamedTuple):
     sigma: jax.Array
 
 
-def totals(channels: int, lanes: int) -> Total:
-    """(..., b, l) -> sums over groups of so many channels, on each of their lanes."""
+def totals(channels: int, lanes: int, features: Any) -> Total:
+    """(..., b, l) -> sums over groups of so many channels, on each of their lanes.
+
+    A product with 0 and 1 in bfloat16 is exact, so a float32 number goes through the
+    chip's matrix unit in pieces of 8 bits: three hold it whole, half the arithmetic of a
+    product of float32; two are enough for features that have 8 or 11 bits themselves.
+
+    Args:
+        channels: of a group.
+        lanes: l.
+        features: dtype of the features.
+    """
     group = [
         lax.broadcasted_iota(jnp.int32, (lanes, lanes), i) // channels for i in (0, 1)
     ]
-    same = group[0] == group[1]
+    same = (group[0] == group[1]).astype(jnp.bfloat16)
+    pieces = 3 if features == jnp.float32 else 2
 
     def total(x):
         flat = x.reshape(-1, lanes)
-        # Products of bfloat16 with 0 and 1 are exact in one pass.
-        precision = None if x.dtype == jnp.bfloat16 else lax.Precision.HIGHEST
-        summed = lax.dot_general(
-            flat,
-            same.astype(x.dtype),
-            (((1,), (0,)), ((), ())),
-            precision=precision,
-            preferred_element_type=jnp.float32,
+        parts = _split(flat, 1 if x.dtype == jnp.bfloat16 else pieces)
+        summed = sum(
+            lax.dot_general(
+                part,
+                same,
+                (((1,), (0,)), ((), ())),
+                preferred_element_type=jnp.float32,
+            )
+            for part in parts
         )
-        return summed.reshape(x.shape)
+        return jnp.reshape(summed, x.shape)
 
     return total
+
+
+def _split(x: jax.Array, pieces: int) -> list[jax.Array]:
+    """Numbers of bfloat16 whose sum is x, to 8 bits a piece."""
+    parts = []
+    for _ in range(pieces):
+        parts.append(x.astype(jnp.bfloat16))
+        x = x.astype(jnp.float32) - parts[-1].astype(jnp.float32)
+    return parts
 
 
 def over_rows(h: int, body: Callable, init):

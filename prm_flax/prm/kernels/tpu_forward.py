@@ -33,7 +33,7 @@ def begin(each: int, has_affine: bool, options: Options, refs):
         *(four[i : i + 1] for i in range(4)), *(shared[i] for i in range(3))
     )
     features = block.Features(x_ref, affine_ref)
-    total = block.totals(each, x_ref.shape[-1])
+    total = block.totals(each, x_ref.shape[-1], x_ref.dtype)
     seen = block.look(features, total)
     block.score(features, s_ref, seen, weights, total, options)
     moments = block.moments(s_ref, options)
