@@ -1,5 +1,6 @@
 """Time on this machine: ResNet-50 plain and with PRM, in turn, in one process."""
 
+import dataclasses
 import importlib
 from collections.abc import Callable
 from functools import partial
@@ -35,7 +36,8 @@ def _compare(way: Callable[[Experiment], Callable[[], Any]]) -> Row:
 def experiment(network: str) -> Experiment:
     """A config of configs/imagenet on one device, with few images."""
     config = importlib.import_module(f"configs.imagenet.{network}").config()
-    config = aot.with_batch(config, 1, IMAGES)
+    model = dataclasses.replace(config.model, batch_norm="global")
+    config = dataclasses.replace(aot.with_batch(config, 1, IMAGES), model=model)
     return assemble(config, sharding.make_mesh(jax.devices()[:1]), sketch(config))
 
 
