@@ -1,6 +1,6 @@
 """Measures what is not measured yet, or prints the README's table.
 
-python -m benchmarks layer steps growth wall peers [--only TEXT] [--again]
+python -m benchmarks layer steps growth wall peers [--only "WORD …"] [--again]
 python -m benchmarks table
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import results
 from benchmarks.table import table
 
-# Name -> what it measures; each module has PACKAGES and `cases()`.
+# Name -> what it measures; each module has PACKAGES, TIMED and `cases()`.
 BENCHMARKS = {
     "layer": "the PRM layer, compiled for a GPU and a TPU that are not here",
     "steps": "whole training steps, compiled for them",
@@ -39,11 +39,17 @@ def main(words: list[str] | None = None) -> int:
 
 def _measure(name: str, flags: argparse.Namespace) -> None:
     benchmark = importlib.import_module(f"benchmarks.{name}")
-    cases = {key: run for key, run in benchmark.cases().items() if flags.only in key}
+    words = flags.only.split()
+    cases = {
+        key: run
+        for key, run in benchmark.cases().items()
+        if all(word in key for word in words)
+    }
     if not cases:
         known = "\n".join(benchmark.cases())
         raise ValueError(f"{name} has no row with {flags.only!r}. Its rows:\n{known}")
-    book = results.Book(flags.folder / f"{name}.json", benchmark.PACKAGES)
+    file = flags.folder / f"{name}.json"
+    book = results.Book(file, benchmark.PACKAGES, benchmark.TIMED)
     book.fill(cases, again=flags.again)
 
 
@@ -55,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "table"])
-    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument(
+        "--only", default="", help="rows whose names contain these words"
+    )
     parser.add_argument("--again", action="store_true", help="also what is measured")
     parser.add_argument("--folder", type=Path, default=results.FOLDER)
     return parser

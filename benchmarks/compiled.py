@@ -8,7 +8,9 @@ from train import hlo_cost
 from train.hlo_text import Instruction, Program, parse, trips
 
 # How the compilers call a kernel that was written by hand.
-OWN = re.compile(r'custom_call_target="(tpu_custom_call|__gpu\$xla\.gpu\.triton|triton)')
+OWN = re.compile(
+    r'custom_call_target="(tpu_custom_call|__gpu\$xla\.gpu\.triton|triton)'
+)
 
 
 def figures(compiled: Any) -> dict[str, Any]:

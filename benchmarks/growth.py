@@ -8,6 +8,7 @@ from benchmarks.layer import CHIPS, PASSES, Case
 from benchmarks.results import Row
 
 PACKAGES = steps.PACKAGES
+TIMED = False
 # 16 to 256 chips; `steps` has 4.
 SLICES = ("v5e:4x4", "v5e:8x8", "v5e:16x16")
 # From ResNet-50's last maps at 224×224 to a detector's largest at 1333×800.
@@ -18,7 +19,9 @@ GROUPS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 def cases() -> dict[str, Callable[[], Row]]:
     """Layers of growing maps, then of more groups, then steps on more chips."""
-    maps = [Case(c, (*m, CHANNELS), p, "auto") for c in CHIPS for m in MAPS for p in PASSES]
+    maps = [
+        Case(c, (*m, CHANNELS), p, "auto") for c in CHIPS for m in MAPS for p in PASSES
+    ]
     groups = [
         Case(chips, (*MAP, CHANNELS), which, "auto", number)
         for chips in CHIPS

@@ -21,6 +21,7 @@ from train import aot, sharding
 from train.chips import parse_topology
 
 PACKAGES = ("jax", "jaxlib", "libtpu", "jax-cuda12-plugin")
+TIMED = False
 CHIPS = ("h100:4", "v5e:2x2")
 # ResNet-50's: height and width, channels.
 MAPS = ((56, 56, 256), (28, 28, 512), (14, 14, 1024), (7, 7, 2048))
@@ -51,12 +52,14 @@ class Case(NamedTuple):
 
     def __str__(self) -> str:
         h, w, channels = self.map
-        words = f"{self.chips} {h}x{w}x{channels} g={self.groups} {self.run} {self.kernel}"
+        words = (
+            f"{self.chips} {h}x{w}x{channels} g={self.groups} {self.run} {self.kernel}"
+        )
         return words + (" default" if self.layout == "default" else "")
 
 
 def cases() -> dict[str, Callable[[], Row]]:
-    """Four maps, two passes, two forms, two chips; and one map as it lies by default."""
+    """All maps, passes, forms and chips; the first map also as it lies by default."""
     found = [Case(*each) for each in itertools.product(CHIPS, MAPS, PASSES, FORMS)]
     first = (case for case in found if case.map == MAPS[0])
     found += [c._replace(layout="default") for c in first if _is_tpu(c)]
@@ -69,7 +72,10 @@ def measure(case: Case) -> Row:
     aot.prepare(topology)
     mesh = sharding.make_mesh(aot._devices(topology))
     function, arguments, kinds = _function(case, topology.devices)
-    formats = {"features": _features(case, mesh), "parameters": sharding.replicated(mesh)}
+    formats = {
+        "features": _features(case, mesh),
+        "parameters": sharding.replicated(mesh),
+    }
     inputs, outputs = (tuple(formats[kind] for kind in side) for side in kinds)
     start = time.perf_counter()
     with jax.set_mesh(mesh):
@@ -90,7 +96,9 @@ def _function(case: Case, devices: int):
     """A function, its arguments, and the kinds of its arguments and results."""
     x = jax.ShapeDtypeStruct((devices * IMAGES, *case.map), jnp.bfloat16)
     prm = PRM(case.groups, kernel=case.kernel)
-    variables = jax.eval_shape(PRM(case.groups, kernel="xla").init, jax.random.key(0), x)
+    variables = jax.eval_shape(
+        PRM(case.groups, kernel="xla").init, jax.random.key(0), x
+    )
 
     def forward(x, variables):
         return prm.apply(variables, x)

@@ -17,19 +17,27 @@ Row = dict[str, Any]
 class Book:
     """The rows of one benchmark, of one set of packages.
 
-    Rows that other versions measured are dropped: a book never mixes them.
+    Rows of other versions, or times of another processor, are dropped: a book never
+    mixes them. A package that is not installed now is no reason.
 
     Args:
         file: where they are kept.
         packages: whose versions decide the figures.
+        timed: whether the rows are times on this machine.
     """
 
-    def __init__(self, file: Path, packages: tuple[str, ...]):
-        self.file = file
-        self.about = {"versions": _versions(packages), "cpu": _cpu()}
+    def __init__(self, file: Path, packages: tuple[str, ...], timed: bool):
         kept = json.loads(file.read_text()) if file.exists() else {}
-        same = all(kept.get(name) == value for name, value in self.about.items())
-        self.rows: dict[str, Row] = kept.get("rows", {}) if same else {}
+        before, now = kept.get("versions", {}), _versions(packages)
+        same = all(before.get(name) == version for name, version in now.items())
+        if timed and kept.get("cpu") != _cpu():
+            same = False
+        rows = kept.get("rows", {})
+        if rows and not same:
+            print(f"{file.name}: {len(rows)} rows are of another machine or versions")
+        self.file, self.rows = file, rows if same else {}
+        versions = before | now if same else now
+        self.about = {"versions": versions, "cpu": _cpu()}
 
     def fill(self, cases: Mapping[str, Callable[[], Row]], again: bool = False) -> None:
         """Measures the rows that are missing, or all, and says each."""
@@ -54,7 +62,7 @@ def read(name: str, folder: Path = FOLDER) -> dict[str, Any]:
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    found = {}
     for package in packages:
         try:
             found[package] = metadata.version(package)
@@ -70,4 +78,5 @@ def _cpu() -> str:
     found = {name.strip(): value.strip() for name, _, value in fields}
     count = sum(name.strip() == "processor" for name, _, _ in fields)
     model = found.get("model name") or platform.processor() or "unknown"
-    return f"{count} × {model}, family {found.get('cpu family')}, model {found.get('model')}"
+    family = f"family {found.get('cpu family')}, model {found.get('model')}"
+    return f"{count} × {model}, {family}"

@@ -14,13 +14,20 @@ from train.chips import parse_topology
 from train.estimate import estimate
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "libtpu", "jax-cuda12-plugin")
+TIMED = False
 CHIPS = ("h100:4", "v5e:2x2")
 IMAGES = 128
 DTYPE = "bfloat16"
 PLAIN, OURS = "resnet50", "prm_resnet50"
 RIVALS = tuple(f"{name}_resnet50" for name in ("se", "ge", "cbam", "sk", "gc", "sge"))
+Kernel = Literal["auto", "xla"] | None
 # Network and PRM's option, what matters most first.
-NETWORKS = ((PLAIN, None), (OURS, "auto"), (OURS, "xla"), *((r, None) for r in RIVALS))
+NETWORKS: tuple[tuple[str, Kernel], ...] = (
+    (PLAIN, None),
+    (OURS, "auto"),
+    (OURS, "xla"),
+    *((r, None) for r in RIVALS),
+)
 
 
 def cases() -> dict[str, Callable[[], Row]]:
@@ -37,9 +44,7 @@ def name_of(chips: str, network: str, kernel: str | None) -> str:
     return " ".join(word for word in (chips, network, kernel) if word)
 
 
-def measure(
-    chips: str, network: str, kernel: Literal["auto", "xla"] | None = None
-) -> Row:
+def measure(chips: str, network: str, kernel: Kernel = None) -> Row:
     """Compiles the step that `python -m train fit` would run.
 
     Args:

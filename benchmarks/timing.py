@@ -17,7 +17,7 @@ def alternate(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, R
     """Runs all ways in turn, forth and back.
 
     Args:
-        ways: name -> what to time; it is waited for the arrays it returns.
+        ways: name -> what to time; jax's arrays that it returns are waited for.
         rounds: that count.
 
     Returns:
@@ -27,7 +27,7 @@ def alternate(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, R
     """
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for number in range(WARM + rounds):
-        names = list(ways) if number % 2 else list(reversed(ways))
+        names = list(ways)[:: 1 if number % 2 else -1]
         for name in names:
             found = _timed(ways[name])
             if number >= WARM:

@@ -37,6 +37,11 @@ def layer(
     return forward, both
 
 
+def channels_last(y: Any) -> np.ndarray:
+    """(b, h, w, C) of what either gives."""
+    return y.detach().numpy().transpose(0, 2, 3, 1)
+
+
 def _recalibrate(x, alpha, beta, lam, xi, theta, d):
     b, channels, h, w = x.shape
     g, n = alpha.shape[0], h * w

@@ -17,6 +17,7 @@ from train.build import Experiment, assemble
 from train.sketch import sketch
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
+TIMED = True
 IMAGES, SIDE = 8, 224  # float32
 ROUNDS = 15
 
