@@ -9,8 +9,8 @@ from benchmarks.results import Row
 
 PACKAGES = steps.PACKAGES
 TIMED = False
-# 16 to 256 chips; `steps` has 4.
-SLICES = ("v5e:4x4", "v5e:8x8", "v5e:16x16")
+# To 256 chips; `steps` has 4.
+SLICES = ("h100:1", "h100:8", "h100:256", "v5e:4x4", "v5e:8x8", "v5e:16x16")
 # From ResNet-50's last maps at 224×224 to a detector's largest at 1333×800.
 MAPS = ((7, 7), (14, 14), (28, 28), (56, 56), (100, 167), (200, 334))
 CHANNELS, MAP = 256, (56, 56)

@@ -7,6 +7,7 @@ from typing import Any
 from benchmarks import growth, layer, peers, steps, wall
 from benchmarks.layer import Case
 from benchmarks.results import Row, read
+from train.chips import parse_topology
 
 NOT_MEASURED = "not measured"
 KINDS = {"h100:4": "H100", "v5e:2x2": "TPU v5e"}
@@ -122,7 +123,7 @@ def _chips() -> str:
         "memory": lambda row: f"{row['memory_bytes'] / 2**30:.2f} GiB",
         "collectives": lambda row: f"{row['collective_bytes'] / 1e6:.1f} MB",
     }
-    topologies = ("v5e:2x2", *growth.SLICES)
+    topologies = sorted((*steps.CHIPS, *growth.SLICES), key=_name_and_number)
     lines = [
         [
             name,
@@ -135,6 +136,10 @@ def _chips() -> str:
     ]
     words = "**A step of PRM-ResNet-50 on more chips**, of one of them"
     return _part(words, book, ["", *topologies], lines)
+
+
+def _name_and_number(topology: str) -> tuple[str, int]:
+    return topology.split(":")[0], parse_topology(topology).devices
 
 
 def _wall() -> str:

@@ -5,13 +5,19 @@ times with. Written from the paper's equations; parameters as `recalibrate` has 
 """
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 
-from prm_flax import PRMParams
+# PyTorch's threads else wait for each other in loops, and where anything else wants a
+# core they take fifty times as long. It is read as the package is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import torch  # noqa: E402  # pyright: ignore[reportMissingImports]
+
+from prm_flax import PRMParams  # noqa: E402
 
 
 def layer(

@@ -10,7 +10,7 @@ from benchmarks.timing import WARM, alternate
 
 @pytest.fixture
 def taking(monkeypatch):
-    """`taking(*seconds)`: something that takes these, run after run, by a made clock."""
+    """`taking(*seconds)`: a way that takes these, run after run, by a made clock."""
     clock = [0.0]
     monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
 
