@@ -3,7 +3,6 @@
 import datetime
 import json
 import platform
-import sys
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -27,32 +26,39 @@ class Book:
     """
 
     def __init__(self, file: Path, packages: tuple[str, ...], timed: bool):
-        kept = json.loads(file.read_text()) if file.exists() else {}
-        before, now = kept.get("versions", {}), _versions(packages)
-        same = all(before.get(name) == version for name, version in now.items())
-        if timed and kept.get("cpu") != _cpu():
-            same = False
-        rows = kept.get("rows", {})
-        if rows and not same:
-            print(f"{file.name}: {len(rows)} rows are of another machine or versions")
-        self.file, self.rows = file, rows if same else {}
-        versions = before | now if same else now
-        self.about = {"versions": versions, "cpu": _cpu()}
+        self.file, self.timed = file, timed
+        self.versions, self.cpu = _versions(packages), _cpu()
+        found, kept = read(file.stem, file.parent)["rows"], self._kept()["rows"]
+        if len(found) > len(kept):
+            print(f"{file.name}: {len(found)} rows are of another machine or versions")
 
     def fill(self, cases: Mapping[str, Callable[[], Row]], again: bool = False) -> None:
         """Measures the rows that are missing, or all, and says each."""
         for key, run in cases.items():
-            if again or key not in self.rows:
+            if again or key not in self._kept()["rows"]:
                 row = run()
-                today = datetime.date.today().isoformat()
-                self.rows[key] = row | {"date": today}
-                self._write()
+                self._add(key, row)
                 print(key, json.dumps(row), flush=True)
 
-    def _write(self) -> None:
-        command = " ".join(["python -m benchmarks", *sys.argv[1:]])
-        whole = self.about | {"command": command, "rows": self.rows}
+    def _add(self, key: str, row: Row) -> None:
+        # Read again: another process may have added rows in the meantime.
+        kept = self._kept()
+        whole = {
+            "command": f"python -m benchmarks {self.file.stem}",
+            "versions": kept.get("versions", {}) | self.versions,
+            "cpu": self.cpu,
+            "rows": kept["rows"] | {key: row | {"date": str(datetime.date.today())}},
+        }
         self.file.write_text(json.dumps(whole, indent=1) + "\n")
+
+    def _kept(self) -> dict[str, Any]:
+        """What is on disk, unless this machine or its packages measure otherwise."""
+        kept = read(self.file.stem, self.file.parent)
+        before = kept.get("versions", {})
+        same = all(before.get(name) == v for name, v in self.versions.items())
+        if not same or (self.timed and kept.get("cpu") != self.cpu):
+            return {"rows": {}}
+        return kept
 
 
 def read(name: str, folder: Path = FOLDER) -> dict[str, Any]:

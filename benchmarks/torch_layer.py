@@ -15,9 +15,9 @@ import numpy as np
 # core they take fifty times as long. It is read as the package is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import torch  # noqa: E402  # pyright: ignore[reportMissingImports]
+import torch  # pyright: ignore[reportMissingImports]
 
-from prm_flax import PRMParams  # noqa: E402
+from prm_flax import PRMParams
 
 
 def layer(

@@ -58,3 +58,10 @@ def test_another_processor_drops_times_alone(file, timed, kept):
     measured(file, "a", 1)
     change(file, cpu="another")
     assert measured(file, "b", 2, timed=timed) == kept
+
+
+def test_two_at_a_time_keep_each_other_s_rows(file):
+    first = Book(file, ("jax",), False)
+    measured(file, "b", 2)
+    first.fill({"a": lambda: {"figure": 1}})
+    assert read("some", file.parent)["rows"].keys() == {"a", "b"}
