@@ -1,54 +1,62 @@
 """The README's tables, from the results on disk."""
 
-import textwrap
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from benchmarks import growth, layer, peers, steps, wall
 from benchmarks.layer import Case
+from benchmarks.markdown import NOT_MEASURED, Book, cell, filled, pair, part
 from benchmarks.results import Row, read
 from train.chips import parse_topology
 
-NOT_MEASURED = "not measured"
-KINDS = {"h100:4": "H100", "v5e:2x2": "TPU v5e"}
 BOOKS = ("layer", "steps", "growth", "wall", "peers")
+KINDS = {"h100:4": "H100", "v5e:2x2": "TPU v5e"}
 FORMS = {"xla": "straightforward", "auto": "kernels"}
 
 
 def table() -> str:
     """All tables, each under a line that says what it is of."""
     parts = (_layer, _steps, _maps, _groups, _chips, _wall, _peers, _with)
-    return "\n\n".join(part() for part in parts)
+    return "\n\n".join(each() for each in parts)
 
 
 def _layer() -> str:
     book = read("layer")
-
-    def row(words: str, chips: str, kernel: str, layout: str = "network") -> list[str]:
-        cells = []
-        for each in layer.MAPS:
-            pair = [
-                Case(chips, each, run, kernel, layout=layout) for run in layer.PASSES
-            ]
-            cells.append(_pair(book, _traffic, *map(str, pair)))
-        return [words, *cells]
-
     rows = [
-        row(f"{KINDS[chips]}, {FORMS[kernel]}", chips, kernel)
+        [
+            f"{KINDS[chips]}, {FORMS[form]}",
+            *(_one_layer(book, Case(chips, size, "", form)) for size in layer.MAPS),
+        ]
         for chips in layer.CHIPS
-        for kernel in layer.FORMS
+        for form in layer.FORMS
     ]
-    rows.append(
-        row("TPU v5e, kernels, features row-major", "v5e:2x2", "auto", "default")
-    )
-    rows[-1][2:] = [""] * (len(layer.MAPS) - 1)
-    rows.append(["least possible", *["2 / 5"] * len(layer.MAPS)])
+    alone = Case("v5e:2x2", layer.MAPS[0], "", "auto", layout="default")
+    row_major = ["TPU v5e, kernels, row-major", _one_layer(book, alone), "", "", ""]
+    least = ["least possible", *["2 / 5"] * len(layer.MAPS)]
     words = (
         "**The layer**, forward / forward and backward: memory traffic in multiples of "
-        f"its input's bytes, {layer.IMAGES} images a device, bfloat16, g = 64"
+        "its input's bytes; temporary memory likewise; kernels started; seconds to "
+        f"compile; {layer.IMAGES} images a device, bfloat16, g = 64"
     )
-    head = ["", *("×".join(map(str, each)) for each in layer.MAPS)]
-    return _part(words, book, head, rows)
+    head = ["", *("×".join(map(str, size)) for size in layer.MAPS)]
+    return part(words, book, head, [*rows, row_major, least])
+
+
+def _one_layer(book: Book, case: Case) -> str:
+    shows = (
+        _traffic,
+        lambda row: f"{row['temporary']:.2f}",
+        lambda row: f"{row['kernels']}",
+        lambda row: f"{row['compile_seconds']:.1f}",
+    )
+    return "; ".join(pair(book, _passes(case), show) for show in shows)
+
+
+def _passes(case: Case) -> list[Case]:
+    return [case._replace(run=run) for run in layer.PASSES]
+
+
+def _traffic(row: Row) -> str:
+    return f"{row['traffic']:.3g}"
 
 
 def _steps() -> str:
@@ -58,18 +66,17 @@ def _steps() -> str:
         "memory traffic and, in brackets, its multiple of plain ResNet-50's; temporary "
         "memory; kernels started; bytes handed to other devices; time to compile"
     )
-    head = ["", *(KINDS[chips] for chips in steps.CHIPS)]
     rows = [
         [
-            network + (f", {FORMS[kernel]}" if kernel else ""),
+            f"{network}, {FORMS[kernel]}" if kernel else network,
             *(_step(book, chips, network, kernel) for chips in steps.CHIPS),
         ]
         for network, kernel in steps.NETWORKS
     ]
-    return _part(words, book, head, rows)
+    return part(words, book, ["", *(KINDS[chips] for chips in steps.CHIPS)], rows)
 
 
-def _step(book, chips: str, network: str, kernel: str | None) -> str:
+def _step(book: Book, chips: str, network: str, kernel: str | None) -> str:
     plain = book["rows"].get(steps.name_of(chips, steps.PLAIN, None))
 
     def show(row: Row) -> str:
@@ -81,61 +88,66 @@ def _step(book, chips: str, network: str, kernel: str | None) -> str:
             f"{row['compile_seconds']:.0f} s"
         )
 
-    return _cell(book, steps.name_of(chips, network, kernel), show)
+    return cell(book, steps.name_of(chips, network, kernel), show)
 
 
 def _maps() -> str:
-    book = read("growth")
-    sizes = [(*each, growth.CHANNELS) for each in growth.MAPS]
-    rows = [
-        [name, *(_both(book, chips, size, 64) for size in sizes)]
-        for chips, name in KINDS.items()
-    ]
     words = (
-        f"**The layer on larger maps**, {growth.CHANNELS} channels, g = 64, kernels; * "
-        "where none fits and the straightforward form is taken"
+        f"**The layer on larger maps**, {growth.CHANNELS} channels, g = 64, kernels, "
+        "memory traffic as above; * no kernel fits, it is the straightforward form"
     )
-    return _part(words, book, ["", *(f"{h}×{w}" for h, w, _ in sizes)], rows)
+    sizes = [(*size, growth.CHANNELS) for size in growth.MAPS]
+    cases = {f"{h}×{w}": Case("", (h, w, c), "", "auto") for h, w, c in sizes}
+    return _grown(words, cases)
 
 
 def _groups() -> str:
-    book = read("growth")
     size = (*growth.MAP, growth.CHANNELS)
+    words = f"**The layer with g groups**, {'×'.join(map(str, size))}, likewise"
+    cases = {f"g = {g}": Case("", size, "", "auto", g) for g in growth.GROUPS}
+    return _grown(words, cases)
+
+
+def _grown(words: str, cases: dict[str, Case]) -> str:
+    book = read("growth")
+
+    def show(row: Row) -> str:
+        return _traffic(row) + ("" if row["own_kernels"] else "*")
+
     rows = [
-        [name, *(_both(book, chips, size, number) for number in growth.GROUPS)]
+        [
+            name,
+            *(
+                pair(book, _passes(case._replace(chips=chips)), show)
+                for case in cases.values()
+            ),
+        ]
         for chips, name in KINDS.items()
     ]
-    words = "**The layer with other numbers of groups**, 56×56×256, kernels"
-    return _part(words, book, ["", *(f"g = {n}" for n in growth.GROUPS)], rows)
-
-
-def _both(book, chips: str, size: tuple[int, int, int], groups: int) -> str:
-    cases = (Case(chips, size, run, "auto", groups) for run in layer.PASSES)
-    return _pair(book, _starred, *map(str, cases))
+    return part(words, book, ["", *cases], rows)
 
 
 def _chips() -> str:
-    grown = read("growth")
-    rows = read("steps")["rows"] | grown["rows"]
-    book = grown | {"rows": rows}
-    measures: dict[str, Callable[[Row], str]] = {
+    book = read("growth")
+    both = book | {"rows": read("steps")["rows"] | book["rows"]}
+    topologies = sorted((*steps.CHIPS, *growth.SLICES), key=_name_and_number)
+    measures = {
         "memory traffic": lambda row: f"{row['traffic_bytes'] / 1e9:.2f} GB",
         "memory": lambda row: f"{row['memory_bytes'] / 2**30:.2f} GiB",
         "collectives": lambda row: f"{row['collective_bytes'] / 1e6:.1f} MB",
     }
-    topologies = sorted((*steps.CHIPS, *growth.SLICES), key=_name_and_number)
-    lines = [
+    rows = [
         [
             name,
             *(
-                _cell(book, steps.name_of(t, steps.OURS, "auto"), show)
+                cell(both, steps.name_of(t, steps.OURS, "auto"), show)
                 for t in topologies
             ),
         ]
         for name, show in measures.items()
     ]
-    words = "**A step of PRM-ResNet-50 on more chips**, of one of them"
-    return _part(words, book, ["", *topologies], lines)
+    words = "**A step of PRM-ResNet-50 on more chips**, figures of one of them"
+    return part(words, book, ["", *topologies], rows)
 
 
 def _name_and_number(topology: str) -> tuple[str, int]:
@@ -161,10 +173,10 @@ def _peers() -> str:
     return _in_turn(words, read("peers"), ["", "theirs", "ours"], peers.cases())
 
 
-def _in_turn(words: str, book, head: list[str], keys: Iterable[str]) -> str:
+def _in_turn(words: str, book: Book, head: list[str], keys: Iterable[str]) -> str:
     head = [*head, "ratio", "of the least", "of processor time"]
     rows = [[key, *_times(book["rows"].get(key))] for key in keys]
-    return _part(words, book, head, rows)
+    return part(words, book, head, rows)
 
 
 def _times(row: Row | None) -> list[str]:
@@ -179,41 +191,6 @@ def _times(row: Row | None) -> list[str]:
     ]
 
 
-def _pair(book, show: Callable[[Row], str], *keys: str) -> str:
-    cells = [_cell(book, key, show) for key in keys]
-    return " / ".join(cells if any(c != NOT_MEASURED for c in cells) else cells[:1])
-
-
-def _traffic(row: Row) -> str:
-    return f"{row['traffic']:.3g}"
-
-
-def _starred(row: Row) -> str:
-    return _traffic(row) + ("" if row["own_kernels"] else "*")
-
-
-def _cell(book, key: str, show: Callable[[Row], str]) -> str:
-    row = book["rows"].get(key)
-    if row is None:
-        return NOT_MEASURED
-    return show(row) if row.get("fits", True) else "does not fit"
-
-
-def _part(words: str, book: dict[str, Any], head: list[str], rows) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    grid = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{_filled(words + _dates(book) + ':')}\n\n{grid}"
-
-
-def _filled(words: str) -> str:
-    return textwrap.fill(words, 88, break_on_hyphens=False)
-
-
-def _dates(book: dict[str, Any]) -> str:
-    dates = sorted({row["date"] for row in book["rows"].values()})
-    return f" ({' to '.join(dict.fromkeys((dates[0], dates[-1])))})" if dates else ""
-
-
 def _with() -> str:
     """Versions of all packages and the processor, of whatever was measured."""
     books = [book for name in BOOKS if (book := read(name))["rows"]]
@@ -221,4 +198,4 @@ def _with() -> str:
         f"{name} {version}" for b in books for name, version in b["versions"].items()
     )
     processors = dict.fromkeys(book["cpu"] for book in books)
-    return _filled(f"With {', '.join(versions)}; on {' and '.join(processors)}.")
+    return filled(f"With {', '.join(versions)}; on {' and '.join(processors)}.")
