@@ -10,7 +10,7 @@ CONFIG ?= configs/fashion_mnist/prm_resnet14.py
 JOBS ?= 2
 
 .PHONY: help env data weights train evaluate predict predict-photo test lint format \
-	figures notebooks clean
+	figures notebooks bench clean
 
 help:
 	@echo "make train     environment, data, PRM-ResNet-14 on Fashion-MNIST"
@@ -25,6 +25,7 @@ help:
 	@echo "make format    formats the code"
 	@echo "make figures   draws the pictures of the documents"
 	@echo "make notebooks runs the notebooks and stores their outputs"
+	@echo "make bench     measures what benchmarks/results lacks (hours), prints the table"
 
 env: $(VENV)/.complete
 
@@ -76,6 +77,30 @@ figures: env
 
 notebooks: env data weights
 	@$(BIN)/python notebooks/execute.py $(ARGS)
+
+# What is measured here sees none of the compilers for chips that are not here.
+bench: build/preflight/.complete build/peers/.complete
+	PYTHONPATH=build/preflight $(BIN)/python -m benchmarks layer steps growth $(ARGS)
+	PYTHONPATH=build/peers $(BIN)/python -m benchmarks wall peers $(ARGS)
+	@$(BIN)/python -m benchmarks table
+
+# As .ci/preflight does it.
+build/preflight/.complete: pyproject.toml | $(VENV)/.complete
+	rm -rf build/preflight
+	@mkdir -p build
+	$(BIN)/python -c 'import tomllib; \
+		project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["optional-dependencies"]["preflight"], sep="\n")' \
+		>build/preflight.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target build/preflight --requirement build/preflight.txt
+	@touch $@
+
+build/peers/.complete: benchmarks/peers.txt | $(VENV)/.complete
+	rm -rf build/peers
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--target build/peers --requirement benchmarks/peers.txt
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

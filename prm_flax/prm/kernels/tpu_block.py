@@ -89,8 +89,8 @@ def totals(channels: int, lanes: int, features: Any) -> Total:
     """(..., b, l) -> sums over groups of so many channels, on each of their lanes.
 
     A product with 0 and 1 in bfloat16 is exact, so a float32 number goes through the
-    chip's matrix unit in pieces of 8 bits: three hold it whole, half the arithmetic of a
-    product of float32; two are enough for features that have 8 or 11 bits themselves.
+    chip's matrix unit in pieces of 8 bits: three hold it whole, half the arithmetic of
+    a product of float32; two are enough for features of 8 or 11 bits themselves.
 
     Args:
         channels: of a group.

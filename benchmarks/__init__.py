@@ -1,0 +1,1 @@
+"""What PRM costs: on chips that are not here, on this machine, against others."""

@@ -1,0 +1,44 @@
+"""Results as Markdown: cells that may be missing, grids under a line of words."""
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.results import Row
+
+NOT_MEASURED = "not measured"
+
+# A file of results, as `results.read` gives it; a row -> its cell.
+Book = dict[str, Any]
+Show = Callable[[Row], str]
+
+
+def cell(book: Book, key: str, show: Show) -> str:
+    """One row's figures, or that there are none."""
+    row = book["rows"].get(key)
+    if row is None:
+        return NOT_MEASURED
+    return show(row) if row.get("fits", True) else "does not fit"
+
+
+def pair(book: Book, keys: Sequence[Any], show: Show) -> str:
+    """Two rows' figures with a stroke between them."""
+    cells = [cell(book, str(key), show) for key in keys]
+    return " / ".join(cells if any(c != NOT_MEASURED for c in cells) else cells[:1])
+
+
+def part(words: str, book: Book, head: Sequence[str], rows: Sequence[Sequence[str]]):
+    """A grid under words and the days it was measured on."""
+    lines = [head, ["---"] * len(head), *rows]
+    grid = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{filled(words + _days(book) + ':')}\n\n{grid}"
+
+
+def filled(words: str) -> str:
+    """Lines of at most 88 characters."""
+    return textwrap.fill(words, 88, break_on_hyphens=False)
+
+
+def _days(book: Book) -> str:
+    days = sorted({row["date"] for row in book["rows"].values()})
+    return f" ({' to '.join(dict.fromkeys((days[0], days[-1])))})" if days else ""

@@ -1,0 +1,201 @@
+"""The README's tables, from the results on disk."""
+
+from collections.abc import Iterable
+
+from benchmarks import growth, layer, peers, steps, wall
+from benchmarks.layer import Case
+from benchmarks.markdown import NOT_MEASURED, Book, cell, filled, pair, part
+from benchmarks.results import Row, read
+from train.chips import parse_topology
+
+BOOKS = ("layer", "steps", "growth", "wall", "peers")
+KINDS = {"h100:4": "H100", "v5e:2x2": "TPU v5e"}
+FORMS = {"xla": "straightforward", "auto": "kernels"}
+
+
+def table() -> str:
+    """All tables, each under a line that says what it is of."""
+    parts = (_layer, _steps, _maps, _groups, _chips, _wall, _peers, _with)
+    return "\n\n".join(each() for each in parts)
+
+
+def _layer() -> str:
+    book = read("layer")
+    rows = [
+        [
+            f"{KINDS[chips]}, {FORMS[form]}",
+            *(_one_layer(book, Case(chips, size, "", form)) for size in layer.MAPS),
+        ]
+        for chips in layer.CHIPS
+        for form in layer.FORMS
+    ]
+    alone = Case("v5e:2x2", layer.MAPS[0], "", "auto", layout="default")
+    row_major = ["TPU v5e, kernels, row-major", _one_layer(book, alone), "", "", ""]
+    least = ["least possible", *["2 / 5"] * len(layer.MAPS)]
+    words = (
+        "**The layer**, forward / forward and backward: memory traffic in multiples of "
+        "its input's bytes; temporary memory likewise; kernels started; seconds to "
+        f"compile; {layer.IMAGES} images a device, bfloat16, g = 64"
+    )
+    head = ["", *("×".join(map(str, size)) for size in layer.MAPS)]
+    return part(words, book, head, [*rows, row_major, least])
+
+
+def _one_layer(book: Book, case: Case) -> str:
+    shows = (
+        _traffic,
+        lambda row: f"{row['temporary']:.2f}",
+        lambda row: f"{row['kernels']}",
+        lambda row: f"{row['compile_seconds']:.1f}",
+    )
+    return "; ".join(pair(book, _passes(case), show) for show in shows)
+
+
+def _passes(case: Case) -> list[Case]:
+    return [case._replace(run=run) for run in layer.PASSES]
+
+
+def _traffic(row: Row) -> str:
+    return f"{row['traffic']:.3g}"
+
+
+def _steps() -> str:
+    book = read("steps")
+    words = (
+        f"**A training step of ResNet-50**, {steps.IMAGES} images a device, bfloat16: "
+        "memory traffic and, in brackets, its multiple of plain ResNet-50's; temporary "
+        "memory; kernels started; bytes handed to other devices; time to compile"
+    )
+    rows = [
+        [
+            f"{network}, {FORMS[kernel]}" if kernel else network,
+            *(_step(book, chips, network, kernel) for chips in steps.CHIPS),
+        ]
+        for network, kernel in steps.NETWORKS
+    ]
+    return part(words, book, ["", *(KINDS[chips] for chips in steps.CHIPS)], rows)
+
+
+def _step(book: Book, chips: str, network: str, kernel: str | None) -> str:
+    plain = book["rows"].get(steps.name_of(chips, steps.PLAIN, None))
+
+    def show(row: Row) -> str:
+        traffic = row["traffic_bytes"]
+        share = f" ({traffic / plain['traffic_bytes']:.2f})" if plain else ""
+        return (
+            f"{traffic / 1e9:.1f} GB{share}; {row['temporary_bytes'] / 2**30:.2f} GiB; "
+            f"{row['kernels']:,}; {row['collective_bytes'] / 1e6:.1f} MB; "
+            f"{row['compile_seconds']:.0f} s"
+        )
+
+    return cell(book, steps.name_of(chips, network, kernel), show)
+
+
+def _maps() -> str:
+    words = (
+        f"**The layer on larger maps**, {growth.CHANNELS} channels, g = 64, kernels, "
+        "memory traffic as above; * no kernel fits, it is the straightforward form"
+    )
+    sizes = [(*size, growth.CHANNELS) for size in growth.MAPS]
+    cases = {f"{h}×{w}": Case("", (h, w, c), "", "auto") for h, w, c in sizes}
+    return _grown(words, cases)
+
+
+def _groups() -> str:
+    size = (*growth.MAP, growth.CHANNELS)
+    words = f"**The layer with g groups**, {'×'.join(map(str, size))}, likewise"
+    cases = {f"g = {g}": Case("", size, "", "auto", g) for g in growth.GROUPS}
+    return _grown(words, cases)
+
+
+def _grown(words: str, cases: dict[str, Case]) -> str:
+    book = read("growth")
+
+    def show(row: Row) -> str:
+        return _traffic(row) + ("" if row["own_kernels"] else "*")
+
+    rows = [
+        [
+            name,
+            *(
+                pair(book, _passes(case._replace(chips=chips)), show)
+                for case in cases.values()
+            ),
+        ]
+        for chips, name in KINDS.items()
+    ]
+    return part(words, book, ["", *cases], rows)
+
+
+def _chips() -> str:
+    book = read("growth")
+    both = book | {"rows": read("steps")["rows"] | book["rows"]}
+    topologies = sorted((*steps.CHIPS, *growth.SLICES), key=_name_and_number)
+    measures = {
+        "memory traffic": lambda row: f"{row['traffic_bytes'] / 1e9:.2f} GB",
+        "memory": lambda row: f"{row['memory_bytes'] / 2**30:.2f} GiB",
+        "collectives": lambda row: f"{row['collective_bytes'] / 1e6:.1f} MB",
+    }
+    rows = [
+        [
+            name,
+            *(
+                cell(both, steps.name_of(t, steps.OURS, "auto"), show)
+                for t in topologies
+            ),
+        ]
+        for name, show in measures.items()
+    ]
+    words = "**A step of PRM-ResNet-50 on more chips**, figures of one of them"
+    return part(words, book, ["", *topologies], rows)
+
+
+def _name_and_number(topology: str) -> tuple[str, int]:
+    return topology.split(":")[0], parse_topology(topology).devices
+
+
+def _wall() -> str:
+    words = (
+        f"**Time on this machine**, {wall.IMAGES} images of {wall.SIDE}×{wall.SIDE}, "
+        "float32: ResNet-50 plain and with PRM in turn, in one process; medians, the "
+        "median of the rounds' ratios, and the ratios of the least times and of the "
+        "processor's seconds"
+    )
+    return _in_turn(words, read("wall"), ["", "plain", "PRM"], wall.cases())
+
+
+def _peers() -> str:
+    words = (
+        "**Against others on this machine**, the same way: the network of Flax's "
+        "ImageNet example in this project's training step, and the layer as PyTorch "
+        f"operations, {wall.IMAGES} images"
+    )
+    return _in_turn(words, read("peers"), ["", "theirs", "ours"], peers.cases())
+
+
+def _in_turn(words: str, book: Book, head: list[str], keys: Iterable[str]) -> str:
+    head = [*head, "ratio", "of the least", "of processor time"]
+    rows = [[key, *_times(book["rows"].get(key))] for key in keys]
+    return part(words, book, head, rows)
+
+
+def _times(row: Row | None) -> list[str]:
+    if row is None:
+        return [NOT_MEASURED, "", "", "", ""]
+    first, other = (way for way in row.values() if isinstance(way, dict))
+    return [
+        *(f"{1000 * way['median_seconds']:.4g} ms" for way in (first, other)),
+        f"**{other['ratio']:.2f}**",
+        f"{other['least_seconds'] / first['least_seconds']:.2f}",
+        f"{other['user_seconds'] / first['user_seconds']:.2f}",
+    ]
+
+
+def _with() -> str:
+    """Versions of all packages and the processor, of whatever was measured."""
+    books = [book for name in BOOKS if (book := read(name))["rows"]]
+    versions = dict.fromkeys(
+        f"{name} {version}" for b in books for name, version in b["versions"].items()
+    )
+    processors = dict.fromkeys(book["cpu"] for book in books)
+    return filled(f"With {', '.join(versions)}; on {' and '.join(processors)}.")

@@ -1,0 +1,42 @@
+"""Missing rows are said to be missing, never left out."""
+
+from benchmarks.markdown import cell, pair, part
+
+BOOK = {
+    "rows": {
+        "a": {"figure": 1, "date": "2026-11-21"},
+        "b": {"figure": 2, "date": "2026-11-23"},
+        "large": {"fits": False, "date": "2026-11-22"},
+    }
+}
+
+
+def show(row):
+    return str(row["figure"])
+
+
+def test_a_cell():
+    assert cell(BOOK, "a", show) == "1"
+    assert cell(BOOK, "missing", show) == "not measured"
+    assert cell(BOOK, "large", show) == "does not fit"
+
+
+def test_a_pair():
+    assert pair(BOOK, "ab", show) == "1 / 2"
+    assert pair(BOOK, ["a", "missing"], show) == "1 / not measured"
+    assert pair(BOOK, ["missing", "gone"], show) == "not measured"
+
+
+def test_a_part_has_the_days_of_its_rows():
+    lines = part("Words", BOOK, ["", "x"], [["a", "1"]]).splitlines()
+    assert lines == [
+        "Words (2026-11-21 to 2026-11-23):",
+        "",
+        "|  | x |",
+        "| --- | --- |",
+        "| a | 1 |",
+    ]
+
+
+def test_a_part_without_rows_has_no_day():
+    assert part("Words", {"rows": {}}, ["x"], []).startswith("Words:\n")
