@@ -45,21 +45,25 @@ def make_program(network: Network, fold: bool = False) -> bytes:
 
 
 def logits_of(network: Network, fold: bool = False) -> Callable[[jax.Array], Any]:
-    """Images (b, h, w, c) uint8 -> logits (b, k), the weights inside."""
+    """Images (b, h, w, c) uint8 -> logits (b, k), for any device; weights inside."""
     model = create_model(network.name, **network.options)
     run: Callable[..., Any] = (
         Folded(model, network.variables, network.image_shape)
         if fold
         else partial(model.apply, network.variables)
     )
-    return jax.jit(lambda images: run(normalize(images, network.mean, network.std)))
+
+    def logits(images):
+        with portable():
+            return run(normalize(images, network.mean, network.std))
+
+    return jax.jit(logits)
 
 
 def _exported(logits: Callable[..., Any], image_shape: tuple[int, ...]) -> bytes:
     (b,) = jax.export.symbolic_shape("b")
     images = jax.ShapeDtypeStruct((b, *image_shape), jnp.uint8)
-    with portable():
-        made = jax.export.export(logits, platforms=PLATFORMS)(images)  # pyright: ignore[reportArgumentType]
+    made = jax.export.export(logits, platforms=PLATFORMS)(images)  # pyright: ignore[reportArgumentType]
     return bytes(made.serialize())
 
 

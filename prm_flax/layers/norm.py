@@ -109,7 +109,7 @@ class BatchNorm(nn.Module):
         factor = scale * lax.rsqrt(variances + self.epsilon)
         return Affine(means, factor, bias)
 
-    def runs(self, images: int, train: bool) -> int:
+    def runs(self, images: Any, train: bool) -> Any:
         """How many runs so many images are; inference knows one."""
         return images // self.images if train and self.images != "global" else 1
 

@@ -73,6 +73,8 @@ def choose(features: jax.Array, groups: int, runs: int = 1) -> Kernel | None:
         return None
     shares = _shares()
     b, *rest = features.shape
+    if not isinstance(b, int):  # a program for any number of images
+        return None
     if not shares or b % shares or (runs > 1 and runs % shares):
         return None
     shape = b // shares, *rest
