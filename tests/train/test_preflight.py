@@ -30,8 +30,10 @@ def test_a_small_network(topology, tmp_path):
     assert found.keys() >= KEYS
     assert (found["devices"], found["per_device_batch"]) == (4, 16)
     assert found["fits"] and found["memory_bytes"] < found["chip_memory_bytes"] / 100
-    # Forward, and backward twice as much; padding and the images' gradient aside.
-    assert 0.75 < found["flops"] / (16 * 3 * 2 * 5_537_984) < 1
+    # Forward, and backward twice as much; padding and the images' gradient aside. A
+    # TPU's kernels sum over groups by products, which count too.
+    most = {"v5e:2x2": 1.25, "h100:4": 1}[topology]
+    assert 0.75 < found["flops"] / (16 * 3 * 2 * 5_537_984) < most
     assert EXCHANGED[0] < found["collective_bytes"] < EXCHANGED[1]
     chip = parse_topology(topology).chip
     # At least the state is read and written, and the images are read.
