@@ -29,9 +29,13 @@ def pair(book: Book, keys: Sequence[Any], show: Show) -> str:
 
 def part(words: str, book: Book, head: Sequence[str], rows: Sequence[Sequence[str]]):
     """A grid under words and the days it was measured on."""
+    return f"{filled(words + _days(book) + ':')}\n\n{grid(head, rows)}"
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells as a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
-    grid = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{filled(words + _days(book) + ':')}\n\n{grid}"
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def filled(words: str) -> str:

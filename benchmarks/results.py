@@ -27,7 +27,7 @@ class Book:
 
     def __init__(self, file: Path, packages: tuple[str, ...], timed: bool):
         self.file, self.timed = file, timed
-        self.versions, self.cpu = _versions(packages), _cpu()
+        self.versions, self.cpu = _versions(packages), processor()
         found, kept = read(file.stem, file.parent)["rows"], self._kept()["rows"]
         if len(found) > len(kept):
             print(f"{file.name}: {len(found)} rows are of another machine or versions")
@@ -77,7 +77,7 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _cpu() -> str:
+def processor() -> str:
     """Model, number, and what the kernel calls the generation."""
     lines = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     fields = [line.partition(":") for line in lines.splitlines()]

@@ -1,0 +1,51 @@
+"""Fashion-MNIST: ResNet-14 plain, with PRM and with each rival; PRM's own choices.
+
+Ten classes of 28×28 clothes, 60,000 to train on, 10,000 to test on; maps of 14×14, 7×7
+and 4×4. Each case is trained as `configs/fashion_mnist` says, in minutes.
+"""
+
+from studies.case import Case, Changes
+
+PLAIN, OURS = "plain", "prm"
+RIVALS = ("se", "ge", "cbam", "sk", "gc", "sge")
+
+_PLAIN = "configs/fashion_mnist/resnet14.py"
+_OURS = "configs/fashion_mnist/prm_resnet14.py"
+
+# Family -> name -> what is changed in PRM-ResNet-14 of 8 heads.
+_VARIANTS: dict[str, dict[str, Changes]] = {
+    "similarity": {
+        "prm l1": {"model.similarity": "l1"},
+        "prm cosine": {"model.similarity": "cosine"},
+    },
+    # The rows of the paper's Table 5.
+    "components": {
+        "prm similarity alone": {"model.position": False, "model.normalize": False},
+        "prm without position": {"model.position": False},
+        "prm without normalisation": {"model.normalize": False},
+    },
+    "heads": {
+        f"prm {heads} head{'s' * (heads > 1)}": {"model.groups": heads}
+        for heads in (1, 2, 4, 16)
+    },
+    "decay": {
+        "prm d and theta not decayed": {
+            "optim.no_decay": ("norms", "biases", "d_theta")
+        },
+        "prm decayed": {"optim.no_decay": ("norms", "biases")},
+    },
+}
+
+
+def cases() -> dict[str, Case]:
+    """All of them by name, in the order of the table."""
+    modules = [Case(PLAIN, "modules", _PLAIN), Case(OURS, "modules", _OURS)]
+    for rival in RIVALS:
+        change = {"model.name": f"{rival}_resnet14"}
+        modules.append(Case(rival, "modules", _PLAIN, change))
+    variants = [
+        Case(name, family, _OURS, changes)
+        for family, members in _VARIANTS.items()
+        for name, changes in members.items()
+    ]
+    return {case.name: case for case in [*modules, *variants]}

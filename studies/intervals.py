@@ -1,0 +1,67 @@
+"""Means and paired differences over seeds, with Student's intervals."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from scipy import stats
+
+LEVEL = 0.95
+
+
+class Interval(NamedTuple):
+    """A mean and the ends of its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Standard deviation of a sample, with n − 1; nan of fewer than two values."""
+    return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    r"""Student's interval of a mean.
+
+    $$\bar v \pm t_{n-1}\,\frac{s}{\sqrt n}$$
+
+    Args:
+        values: independent and about normal; one or more.
+        level: share of such intervals that cover the true mean.
+
+    Returns:
+        Its ends are infinite for a single value.
+
+    Example:
+        >>> low, high = mean_interval([1.0, 2.0, 3.0])[1:]
+        >>> round(low, 2), round(high, 2)
+        (-0.48, 4.48)
+    """
+    mean, count = statistics.fmean(values), len(values)
+    if count == 1:
+        return Interval(mean, -math.inf, math.inf)
+    quantile = float(stats.t.ppf((1 + level) / 2, count - 1))
+    half = quantile * deviation(values) / math.sqrt(count)
+    return Interval(mean, mean - half, mean + half)
+
+
+def paired(
+    ours: Mapping[int, float], theirs: Mapping[int, float], level: float = LEVEL
+) -> Interval | None:
+    """The mean of the differences of runs of the same seed, with its interval.
+
+    Args:
+        ours: seed -> figure.
+        theirs: the same of what it is compared with.
+        level: as in `mean_interval`.
+
+    Returns:
+        Over the seeds that both have; None if there is none.
+    """
+    seeds = sorted(ours.keys() & theirs.keys())
+    if not seeds:
+        return None
+    return mean_interval([ours[seed] - theirs[seed] for seed in seeds], level)

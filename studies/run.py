@@ -1,0 +1,103 @@
+"""Runs one training of a study as `python -m train fit`, in a process of its own."""
+
+import datetime
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.results import processor
+from studies.book import MADE, Row, slug
+from studies.case import Case, flags
+
+ROOT = Path(__file__).resolve().parent.parent
+# Of a run's result.json.
+KEPT = ("test_top1", "parameters", "steps", "train_seconds", "versions")
+
+
+class RunFailed(RuntimeError):
+    """A training of a study ended with an error or was stopped."""
+
+
+def words_of(study: str, case: Case, seed: int) -> list[str]:
+    """The training's command line after `python -m train`."""
+    name = slug(case.name, seed)
+    own = {"name": name, "seed": seed, "workdir": f"{MADE}/{study}/{name}"}
+    return ["fit", case.config, *flags({**case.changes, **own})]
+
+
+class Running(NamedTuple):
+    """A training that has started.
+
+    Attributes:
+        study: the study's name.
+        case: what is trained.
+        seed: of parameters, order and flips: pairs the cases.
+        words: of the command line after `python -m train`.
+        process: it, writing into `log`.
+        log: the file.
+    """
+
+    study: str
+    case: Case
+    seed: int
+    words: list[str]
+    process: subprocess.Popen
+    log: Path
+
+
+def start(study: str, case: Case, seed: int, more: tuple[str, ...] = ()) -> Running:
+    """Trains from where the run stands to its end, in a process of its own.
+
+    Args:
+        study: the study's name.
+        case: what is trained.
+        seed: as `Running` has it.
+        more: further words of the command line, for trials.
+    """
+    words = [*words_of(study, case, seed), *more]
+    log = (ROOT / MADE / study / slug(case.name, seed)).with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as out:
+        command = [sys.executable, "-m", "train", *words]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
+    return Running(study, case, seed, words, process, log)
+
+
+def outcome(run: Running, status: int, peak: int) -> Row:
+    """What a training that has ended leaves to `book.write`.
+
+    Args:
+        run: of `start`.
+        status: of the process, as wait gives it.
+        peak: of its resident memory, kB.
+
+    Returns:
+        The command, the accuracy and loss after each epoch, parameters, seconds of
+        training, the peak of memory.
+
+    Raises:
+        RunFailed: the training ended with another code than 0.
+    """
+    code = run.process.returncode = os.waitstatus_to_exitcode(status)
+    command = shlex.join(["python", "-m", "train", *run.words])
+    if code:
+        raise RunFailed(f"code {code} of {command}; see {run.log}")
+    workdir = run.log.with_suffix("")
+    result = json.loads((workdir / "result.json").read_text())
+    scalars = map(json.loads, (workdir / "scalars.jsonl").read_text().splitlines())
+    tests = [line for line in scalars if line["kind"] == "test"]
+    return {
+        "case": run.case.name,
+        "seed": run.seed,
+        "command": command,
+        **{name: result[name] for name in KEPT},
+        "test_top1_by_epoch": [round(line["top1"], 2) for line in tests],
+        "test_loss_by_epoch": [round(line["loss"], 4) for line in tests],
+        "peak_megabytes": round(peak / 1000),
+        "processor": processor(),
+        "date": str(datetime.date.today()),
+    }
