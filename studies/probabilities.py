@@ -54,8 +54,8 @@ def answers_of_run(folder: Path, kind: str = "test") -> Answers:
     file = folder / WEIGHTS[kind]
     if not file.is_file():
         raise ValueError(
-            f"a finished run has {file.name}: {file} is not there. Has `python -m train "
-            "fit` ended, and was an average asked for (--optim.ema)?"
+            f"a finished run has {file.name}: {file} is not there. Has "
+            "`python -m train fit` ended, and with --optim.ema if it is an average?"
         )
     _, variables = safetensors.load(file)
     return answers(build(_here(config)), variables)

@@ -8,4 +8,6 @@ from train.config import Config, Model
 
 
 def config() -> Config:
-    return fine_tuned("solar_cells_prm_mobilenet_v2", Model(name="prm_mobilenet_v2"), ("prm", "fc"))
+    return fine_tuned(
+        "solar_cells_prm_mobilenet_v2", Model(name="prm_mobilenet_v2"), ("prm", "fc")
+    )

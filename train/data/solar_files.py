@@ -199,7 +199,7 @@ def unpack(
         The pictures; and the notice, the licence and, last, the label file.
 
     Raises:
-        FetchError: a file is missing or larger than it may be.
+        FetchError: a file is missing or does not unpack.
         ValueError: their content is not the edition's.
     """
     info = f"{REQUIREMENT.replace('-', '_').replace('==', '-')}.dist-info"
