@@ -70,5 +70,5 @@ def _config(
         log=Log(every_steps=10),
         epochs=epochs,
         batch_size=32,
-        eval_batch_size=109,  # six times are the 654 test images
+        eval_batch_size=112,
     )
