@@ -9,8 +9,8 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 CONFIG ?= configs/fashion_mnist/prm_resnet14.py
 JOBS ?= 2
 
-.PHONY: help env data weights train evaluate predict predict-photo test lint format \
-	figures notebooks bench clean
+.PHONY: help env data weights solar train evaluate predict predict-photo test lint \
+	format figures notebooks bench clean
 
 help:
 	@echo "make train     environment, data, PRM-ResNet-14 on Fashion-MNIST"
@@ -18,6 +18,7 @@ help:
 	@echo "make env       the environment alone, in $(VENV)"
 	@echo "make data      Fashion-MNIST alone"
 	@echo "make weights   MobileNetV2's public weights, twenty photos, class names"
+	@echo "make solar     photographs of solar cells (87 MB, CC BY-NC-SA 4.0)"
 	@echo "make evaluate  test accuracy of the trained network"
 	@echo "make predict   classes and query points of test images"
 	@echo "make predict-photo PHOTO=FILE  what MobileNetV2 sees on a photo"
@@ -41,6 +42,9 @@ data: env
 
 weights: env
 	@$(BIN)/python -m train.data.samples
+
+solar: env
+	@$(BIN)/python -m train.data.solar_cells
 
 train: env
 	@$(BIN)/python -m train fit $(CONFIG) $(ARGS)

@@ -1,1 +1,1 @@
-"""What small hardware can show about PRM on real images: grids of runs, their tables."""
+"""What small hardware can show of PRM on real images: grids of runs, their tables."""

@@ -82,7 +82,8 @@ class Data:
     source: str = "fashion_mnist"
     """fashion_mnist, idx (any set in MNIST's four files), imagenet2012 (prepared by
     tensorflow-datasets), image_folder (train/CLASS/FILE), imagenet_photos (twenty, the
-    same to train and test), fake or fake_imagenet."""
+    same to train and test), solar_cells (photographs, fetched), fake or
+    fake_imagenet."""
     root: str | None = None
     """Folder of the files; None takes that of the environment's PRM_DATA_DIR."""
     mean: tuple[float, ...] = (0.5,)

@@ -29,10 +29,16 @@ def _imagenet(config: Config) -> Known:
     return Known((size, size, 3), 1000, 1_281_167)
 
 
+def _solar_cells(config: Config) -> Known:
+    size = config.data.image_size
+    return Known((size, size, 3), 2, 1_970)
+
+
 KNOWN: MappingProxyType[str, Callable[[Config], Known]] = MappingProxyType(
     {
         "fashion_mnist": lambda config: Known((28, 28, 1), 10, 60_000),
         "imagenet2012": _imagenet,
+        "solar_cells": _solar_cells,
     }
 )
 

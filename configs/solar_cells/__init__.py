@@ -1,0 +1,1 @@
+"""Photographs of solar cells, functional or defective: small and real."""

@@ -1,0 +1,13 @@
+"""PRM-MobileNetV2 on solar cells, from the public ImageNet weights of `make weights`.
+
+python -m train fit configs/solar_cells/prm_mobilenet_v2.py
+"""
+
+from configs.solar_cells.recipe import fine_tuned
+from train.config import Config, Model
+
+
+def config() -> Config:
+    return fine_tuned(
+        "solar_cells_prm_mobilenet_v2", Model(name="prm_mobilenet_v2"), ("prm", "fc")
+    )
