@@ -3,18 +3,20 @@
 python -m studies fit fashion_mnist [--only WORD …] [--seeds 3] [--jobs 1] [--dry]
 python -m studies cost fashion_mnist
 python -m studies table fashion_mnist
+python -m studies score RUN … [--against RUN …]
 """
 
 import argparse
 import importlib
 import signal
 import sys
-from types import ModuleType
+from pathlib import Path
 
 from benchmarks.results import Book
 from benchmarks.results import read as read_book
 from studies import book, cost
 from studies.grid import fill, plan
+from studies.judge import judged
 from studies.run import RunFailed
 from studies.table import table
 
@@ -27,10 +29,9 @@ STUDIES = {
 def main(words: list[str] | None = None) -> int:
     """The exit code: 0, 1 after a failed training, 2 for wrong input."""
     options = _parser().parse_args(words)
-    study = importlib.import_module(f"studies.{options.study}")
     try:
-        COMMANDS[options.command](study, options)
-    except ValueError as error:
+        COMMANDS[options.command](options)
+    except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except RunFailed as error:
@@ -39,13 +40,17 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def _fit(study: ModuleType, options: argparse.Namespace) -> None:
+def _study(options: argparse.Namespace):
+    return importlib.import_module(f"studies.{options.study}")
+
+
+def _fit(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    known = study.cases()
+    known = _study(options).cases()
     chosen = {
         name: case
         for name, case in known.items()
-        if not options.only or any(word in (name, case.family) for word in options.only)
+        if not options.only or {name, case.family} & set(options.only)
     }
     if not chosen:
         raise ValueError(
@@ -59,18 +64,52 @@ def _fit(study: ModuleType, options: argparse.Namespace) -> None:
         fill(options.study, todo.missing, options.jobs)
 
 
-def _cost(study: ModuleType, options: argparse.Namespace) -> None:
+def _cost(options: argparse.Namespace) -> None:
+    study = _study(options)
+    rows = cost.rows(study.cases(), study.PLAIN)
     file = book.FOLDER / f"{options.study}_cost.json"
-    Book(file, cost.PACKAGES, cost.TIMED).fill(cost.rows(study.cases(), study.PLAIN))
+    Book(file, cost.PACKAGES, cost.TIMED).fill(rows)
 
 
-def _table(study: ModuleType, options: argparse.Namespace) -> None:
+def _table(options: argparse.Namespace) -> None:
+    study, rows = _study(options), book.read(options.study)
     costs = read_book(f"{options.study}_cost", book.FOLDER)["rows"]
-    rows = book.read(options.study)
     print(table(study.cases(), rows, (study.PLAIN, study.OURS), costs))
 
 
-COMMANDS = {"fit": _fit, "cost": _cost, "table": _table}
+def _score(options: argparse.Namespace) -> None:
+    print(judged(options.runs, options.against))
+
+
+def _studied(command: argparse.ArgumentParser) -> None:
+    command.add_argument("study", choices=STUDIES)
+
+
+def _fit_options(command: argparse.ArgumentParser) -> None:
+    _studied(command)
+    add = command.add_argument
+    add("--only", nargs="*", default=(), help="cases or families; by default all")
+    add("--seeds", type=int, default=3, help="seeds 0 … N − 1 (default %(default)s)")
+    add("--jobs", type=int, default=1, help="trainings at a time, which share the "
+        "cores (default %(default)s)")  # fmt: skip
+    add("--dry", action="store_true", help="only print what there is to do")
+
+
+def _score_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN", help="folders of finished runs")
+    add("--against", nargs="+", type=Path, default=(), metavar="RUN",
+        help="runs of another network on the same images")  # fmt: skip
+
+
+# Name -> what it does, its arguments, and what does it.
+_KNOWN = {
+    "fit": ("run the trainings that have no result yet", _fit_options, _fit),
+    "cost": ("time the steps that are not timed yet", _studied, _cost),
+    "table": ("print the table of the results", _studied, _table),
+    "score": ("score runs of two classes, with intervals", _score_options, _score),
+}
+COMMANDS = {name: run for name, (_, _, run) in _KNOWN.items()}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,30 +120,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     known = parser.add_subparsers(dest="command", required=True)
-    commands = {
-        "fit": "run the trainings that have no result yet",
-        "cost": "time the steps that are not timed yet",
-        "table": "print the table of the results",
-    }
-    for name, what in commands.items():
-        command = known.add_parser(name, help=what, description=what)
-        command.add_argument("study", choices=STUDIES)
-        if name == "fit":
-            _fit_options(command)
+    for name, (what, declare, _) in _KNOWN.items():
+        declare(known.add_parser(name, help=what, description=what))
     return parser
-
-
-def _fit_options(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument
-    add("--only", nargs="*", default=(), help="cases or families; by default all")
-    add("--seeds", type=int, default=3, help="seeds 0 … N − 1 (default %(default)s)")
-    add(
-        "--jobs",
-        type=int,
-        default=1,
-        help="trainings at a time, which share the cores (default %(default)s)",
-    )
-    add("--dry", action="store_true", help="only print what there is to do")
 
 
 if __name__ == "__main__":

@@ -20,19 +20,19 @@ def slug(name: str, seed: int) -> str:
     return f"{name.replace(' ', '_')}-seed{seed}"
 
 
-def path(study: str, name: str, seed: int, folder: Path = FOLDER) -> Path:
-    """The file of a run's result."""
-    return folder / study / f"{slug(name, seed)}.json"
+def path(study: str, name: str, seed: int, folder: Path | None = None) -> Path:
+    """The file of a run's result, in `FOLDER` by default."""
+    return (folder or FOLDER) / study / f"{slug(name, seed)}.json"
 
 
-def read(study: str, folder: Path = FOLDER) -> list[Row]:
+def read(study: str, folder: Path | None = None) -> list[Row]:
     """All results of a study, by case and seed; none if nothing has run.
 
     Raises:
         ValueError: a file is not a result.
     """
     rows = []
-    for file in (folder / study).glob("*.json"):
+    for file in ((folder or FOLDER) / study).glob("*.json"):
         try:
             row = json.loads(file.read_text())
             rows.append((row["case"], row["seed"], row))
@@ -44,7 +44,7 @@ def read(study: str, folder: Path = FOLDER) -> list[Row]:
     return [row for *_, row in sorted(rows, key=lambda found: found[:2])]
 
 
-def write(study: str, row: Row, folder: Path = FOLDER) -> None:
+def write(study: str, row: Row, folder: Path | None = None) -> None:
     """Writes a result, whole or not at all."""
     file = path(study, row["case"], row["seed"], folder)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,14 @@
 import dataclasses
 import importlib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from train.config import Config
 
 # Options by dotted name, as in a run's config.json: {"model.groups": 4}.
 Changes = Mapping[str, Any]
+NONE: Changes = MappingProxyType({})
 
 
 class Case(NamedTuple):
@@ -24,7 +26,7 @@ class Case(NamedTuple):
     name: str
     family: str
     config: str
-    changes: Changes = {}
+    changes: Changes = NONE
 
 
 def flags(changes: Changes) -> list[str]:
@@ -41,7 +43,7 @@ def flags(changes: Changes) -> list[str]:
     return words
 
 
-def config_of(case: Case, more: Changes = {}) -> Config:
+def config_of(case: Case, more: Changes = NONE) -> Config:
     """The config that a case's command line gives.
 
     Args:

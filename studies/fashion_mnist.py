@@ -7,7 +7,15 @@ and 4×4. Each case is trained as `configs/fashion_mnist` says, in minutes.
 from studies.case import Case, Changes
 
 PLAIN, OURS = "plain", "prm"
-RIVALS = ("se", "ge", "cbam", "sk", "gc", "sge")
+# Rival -> what it needs besides its name: SGE as many groups as PRM has.
+RIVALS: dict[str, Changes] = {
+    "se": {},
+    "ge": {},
+    "cbam": {},
+    "sk": {},
+    "gc": {},
+    "sge": {"model.groups": 8},
+}
 
 _PLAIN = "configs/fashion_mnist/resnet14.py"
 _OURS = "configs/fashion_mnist/prm_resnet14.py"
@@ -40,9 +48,9 @@ _VARIANTS: dict[str, dict[str, Changes]] = {
 def cases() -> dict[str, Case]:
     """All of them by name, in the order of the table."""
     modules = [Case(PLAIN, "modules", _PLAIN), Case(OURS, "modules", _OURS)]
-    for rival in RIVALS:
-        change = {"model.name": f"{rival}_resnet14"}
-        modules.append(Case(rival, "modules", _PLAIN, change))
+    for rival, needs in RIVALS.items():
+        changes = {"model.name": f"{rival}_resnet14", **needs}
+        modules.append(Case(rival, "modules", _PLAIN, changes))
     variants = [
         Case(name, family, _OURS, changes)
         for family, members in _VARIANTS.items()

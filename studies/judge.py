@@ -1,0 +1,84 @@
+"""What finished runs of two classes are worth on their test images, with intervals."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from benchmarks.markdown import grid
+from studies.bootstrap import Interval, Statistic, bootstrap, paired_bootstrap
+from studies.probabilities import Answers, answers_of_run
+from studies.scores import accuracy, auc, confusion
+
+SCORES: Mapping[str, Statistic] = MappingProxyType({"AUC": auc, "accuracy": accuracy})
+
+
+def judged(runs: Sequence[Path], against: Sequence[Path], draws: int = 10_000) -> str:
+    """The scores of each run, and the differences of two sets of runs, as Markdown.
+
+    Args:
+        runs: folders of finished runs of a network, with other seeds.
+        against: those of another network on the same images; may be empty.
+        draws: of the bootstrap.
+
+    Raises:
+        ValueError: a folder is no finished run, its data have not two classes, or the
+            runs are not of the same images.
+    """
+    found = {run: _two_classes(run) for run in (*runs, *against)}
+    positive = next(iter(found.values())).class_names[1]
+    lines = [_line(run, answers, draws) for run, answers in found.items()]
+    head = ["run", *SCORES, f"taken for {positive}: wrongly / rightly / missed"]
+    parts = [f"Intervals cover other test images.\n\n{grid(head, lines)}"]
+    if against:
+        ours, theirs = ([found[run] for run in group] for group in (runs, against))
+        parts.append(_compared(ours, theirs, draws))
+    return "\n\n".join(parts)
+
+
+def _two_classes(run: Path) -> Answers:
+    answers = answers_of_run(run)
+    if len(answers.class_names) != 2:
+        raise ValueError(
+            f"AUC is of two classes: {run} was trained on {len(answers.class_names)}."
+        )
+    return answers
+
+
+def _line(run: Path, answers: Answers, draws: int) -> list[str]:
+    scores = answers.probabilities[:, 1]
+    cells = [
+        words(bootstrap(statistic, scores, answers.labels, draws=draws))
+        for statistic in SCORES.values()
+    ]
+    (_, wrongly), (missed, rightly) = confusion(scores, answers.labels)
+    return [run.name, *cells, f"{wrongly} / {rightly} / {missed}"]
+
+
+def _compared(ours: list[Answers], theirs: list[Answers], draws: int) -> str:
+    labels = ours[0].labels
+    if any(not np.array_equal(a.labels, labels) for a in (*ours, *theirs)):
+        raise ValueError(
+            "runs to compare must have the same test images: these have not."
+        )
+    us, them = (np.stack([a.probabilities[:, 1] for a in g]) for g in (ours, theirs))
+    several = len(ours) > 1 and len(theirs) > 1
+    cells = [
+        words(paired_bootstrap(s, us, them, labels, draws, resample_seeds=several))
+        for s in SCORES.values()
+    ]
+    covers = "test images and trainings" if several else "test images"
+    said = f"The first {len(ours)} less the other {len(theirs)}; covers other {covers}."
+    return f"{said}\n\n{grid(['', *SCORES], [['difference', *cells]])}"
+
+
+def words(found: Interval) -> str:
+    """A score with its interval.
+
+    Example:
+        >>> words(Interval(0.81, 0.7891, 0.84))
+        '0.810 (0.789 to 0.840)'
+    """
+    ends = f"{found.low:.3f} to {found.high:.3f}"
+    return f"{found.value:.3f} ({ends})".replace("-", "−")
