@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from prm_flax.prm.checks import check_input
-from prm_flax.prm.groups import group_sum, spread
-from prm_flax.prm.numerics import mean, normalized, position_encoding
+from prm_flax.prm.groups import spread
+from prm_flax.prm.numerics import normalized, position_encoding
+from prm_flax.prm.positions import apart, everywhere, most_salient, position_mean
 from prm_flax.prm.similarity import SIMILARITIES
 
 
@@ -121,11 +121,11 @@ def recalibrate(
 
     xs = x.astype(core).reshape(*batch, h * w, g, channels // g)
     # The sum has the mean's argmax; dividing could only round two values to a tie.
-    index = jnp.argmax(group_sum(lax.stop_gradient(xs)), axis=-2).astype(jnp.int32)
-    query = jnp.take_along_axis(xs, index[..., None, :, None], axis=-3)
-    context = mean(xs, axis=-3)
+    index = most_salient(xs, w)
+    query = apart(jnp.take_along_axis(xs, index[..., None, :, None], axis=-3))
+    context = apart(position_mean(xs))
 
-    sim_query, sim_context = phi(xs, query), phi(xs, context)
+    sim_query, sim_context = (phi(xs, everywhere(v, h * w)) for v in (query, context))
     row_column = jnp.stack([index // w, index % w], axis=-1)
     encoding = (
         position_encoding(row_column, theta, d, (h, w))

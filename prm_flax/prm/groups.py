@@ -10,15 +10,10 @@ so short a last axis one number at a time. There the sum is written as one of sl
 which it turns into vector instructions: 12 times as fast at 4 channels.
 """
 
-from functools import partial
-from typing import Any
-
-import jax
 import jax.numpy as jnp
-from jax.core import ShapedArray
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
+
+from prm_flax.prm.linear import linear_map
 
 # Beyond so many channels a reduction is as fast on a CPU.
 SLICED = 8
@@ -32,9 +27,6 @@ def group_sum(x: Float[Array, "*b g c"]) -> Float[Array, "*b g"]:
 def spread(s: Float[Array, "*b g"], channels: int) -> Float[Array, "*b g {channels}"]:
     """Each number on so many channels of a new last axis."""
     return _spread.bind(s, channels=channels)
-
-
-_sum, _spread = Primitive("group_sum"), Primitive("group_spread")
 
 
 def _reduce(x):
@@ -55,32 +47,12 @@ def _broadcast(s, *, channels):
 
 
 def _sum_transposed(cotangent, x):
-    return (spread(cotangent, x.aval.shape[-1]),)
+    return spread(cotangent, x.aval.shape[-1])
 
 
 def _spread_transposed(cotangent, s, *, channels):
-    return (group_sum(cotangent),)
+    return group_sum(cotangent)
 
 
-def _batched(primitive: Primitive, args: Any, axes: Any, **options):
-    return primitive.bind(jnp.moveaxis(args[0], axes[0], 0), **options), 0
-
-
-def _abstract(function, x, **options):
-    shape = jax.eval_shape(partial(function, **options), x).shape
-    return ShapedArray(shape, x.dtype)
-
-
-def _define(primitive: Primitive, function, transposed, *options: str) -> None:
-    primitive.def_impl(jax.jit(primitive.bind, static_argnames=options))
-    primitive.def_abstract_eval(partial(_abstract, function))
-    ad.deflinear2(primitive, transposed)
-    batching.primitive_batchers[primitive] = partial(_batched, primitive)
-    mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=False))
-
-
-_define(_sum, _reduce, _sum_transposed)
-_define(_spread, _broadcast, _spread_transposed, "channels")
-mlir.register_lowering(
-    _sum, mlir.lower_fun(_slices, multiple_results=False), platform="cpu"
-)
+_sum = linear_map("group_sum", _reduce, _sum_transposed, cpu=_slices)
+_spread = linear_map("group_spread", _broadcast, _spread_transposed, "channels")

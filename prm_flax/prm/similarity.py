@@ -1,6 +1,6 @@
 """The three similarities φ of section 3.1, in a table.
 
-Each takes positions (..., n, g, c) and one vector a group (..., 1, g, c) and
+Each takes positions (..., n, g, c) and a vector a group, (..., 1 or n, g, c), and
 returns (..., n, g). `total` sums over c.
 """
 
@@ -23,7 +23,7 @@ COSINE_EPSILON = 1e-8
 
 def dot(
     x: Float[Array, "*b n g c"],
-    v: Float[Array, "*b 1 g c"],
+    v: Float[Array, "*b #n g c"],
     total: Total = group_sum,
 ) -> Float[Array, "*b n g"]:
     """Dot product x·v, eq. 4."""
@@ -32,7 +32,7 @@ def dot(
 
 def l1(
     x: Float[Array, "*b n g c"],
-    v: Float[Array, "*b 1 g c"],
+    v: Float[Array, "*b #n g c"],
     total: Total = group_sum,
 ) -> Float[Array, "*b n g"]:
     """Negative L1 distance -Σ_c |x^c - v^c|, eq. 3."""
@@ -41,7 +41,7 @@ def l1(
 
 def cosine(
     x: Float[Array, "*b n g c"],
-    v: Float[Array, "*b 1 g c"],
+    v: Float[Array, "*b #n g c"],
     total: Total = group_sum,
 ) -> Float[Array, "*b n g"]:
     """Cosine x·v / max(‖x‖‖v‖, ε), eq. 2, with gradient 0 where the max is ε.
