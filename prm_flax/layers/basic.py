@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from prm_flax.layers.convolution import convolve
 from prm_flax.layers.norm import BatchNorm, Statistics
-from prm_flax.layers.pointwise import pointwise
 from prm_flax.layers.precision import wide
 
 # He et al. 2015: normal with variance 2 / fan-out, as the official programs draw.
@@ -93,7 +93,6 @@ class Layers:
     def conv(self, features: int, kernel: int, name: str, stride=1, groups=1):
         """A convolution k×k without bias, padding (k-1)/2."""
         pad = (kernel - 1) // 2
-        product = kernel == 1 and groups == 1
         return nn.Conv(
             features,
             (kernel, kernel),
@@ -102,7 +101,7 @@ class Layers:
             feature_group_count=groups,
             use_bias=False,
             kernel_init=kaiming_normal,
-            conv_general_dilated=pointwise if product else None,
+            conv_general_dilated=convolve,
             name=name,
             **self._types,
         )

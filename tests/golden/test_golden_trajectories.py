@@ -2,7 +2,6 @@
 
 import functools
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,33 +23,12 @@ def optimizer(meta):
     )
 
 
-def small_depthwise(call, args, kwargs, context):
-    """A depthwise convolution of 2×2 pixels as a sum of shifted products.
-
-    In float64 XLA's CPU writes it as a dense one of zeros, a thousand times slower.
-    """
-    layer, x = context.module, args[0] if args else None
-    if not isinstance(layer, nn.Conv) or layer.feature_group_count == 1:
-        return call(*args, **kwargs)
-    if max(x.shape[1:3]) > 2:
-        return call(*args, **kwargs)
-    h, w = x.shape[1:3]
-    assert layer.strides == (1, 1)
-    kernel = layer.variables["params"]["kernel"]
-    padded = jnp.pad(x, ((0, 0), *layer.padding, (0, 0)))
-    return sum(
-        padded[:, i : i + h, j : j + w] * kernel[i, j, 0]
-        for i, j in np.ndindex(layer.kernel_size)
-    )
-
-
 def make_step(model, tx):
     @jax.jit
     def step(variables, state, x, labels):
         def loss(params):
             both = variables | {"params": params}
-            with nn.intercept_methods(small_depthwise):
-                logits, new = model.apply(both, x, train=True, mutable=["batch_stats"])
+            logits, new = model.apply(both, x, train=True, mutable=["batch_stats"])
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             return losses.mean(), new
 
