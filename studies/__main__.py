@@ -18,11 +18,13 @@ from studies import book, cost
 from studies.grid import fill, plan
 from studies.judge import judged
 from studies.run import RunFailed
-from studies.table import table
 
-# Name -> what it shows; each module has PLAIN, OURS and `cases()`.
+# Name -> what it shows. Each module has `cases()`, `compared()`, whose step is timed
+# beside whose, `show(rows, costs)`, and LOOKS, what is run on a finished run's folder
+# for more results, or None.
 STUDIES = {
     "fashion_mnist": "ResNet-14 with PRM, its variants and its rivals on Fashion-MNIST",
+    "solar_cells": "two networks with and without PRM on photographs of solar cells",
 }
 
 
@@ -61,12 +63,12 @@ def _fit(options: argparse.Namespace) -> None:
     todo = plan(options.study, chosen, options.seeds)
     print(todo.words(), flush=True)
     if not options.dry:
-        fill(options.study, todo.missing, options.jobs)
+        fill(options.study, todo.missing, options.jobs, _study(options).LOOKS)
 
 
 def _cost(options: argparse.Namespace) -> None:
     study = _study(options)
-    rows = cost.rows(study.cases(), study.PLAIN)
+    rows = cost.rows(study.cases(), study.compared())
     file = book.FOLDER / f"{options.study}_cost.json"
     Book(file, cost.PACKAGES, cost.TIMED).fill(rows)
 
@@ -74,7 +76,7 @@ def _cost(options: argparse.Namespace) -> None:
 def _table(options: argparse.Namespace) -> None:
     study, rows = _study(options), book.read(options.study)
     costs = read_book(f"{options.study}_cost", book.FOLDER)["rows"]
-    print(table(study.cases(), rows, (study.PLAIN, study.OURS), costs))
+    print(study.show(rows, costs))
 
 
 def _score(options: argparse.Namespace) -> None:

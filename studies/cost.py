@@ -1,4 +1,4 @@
-"""Time of a training step of each case beside the plain network's, on this machine."""
+"""Time of a training step of one case beside another's, on this machine."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,16 +14,21 @@ TIMED = True
 ROUNDS = 31
 
 
-def rows(cases: Mapping[str, Case], plain: str) -> dict[str, Callable[[], Row]]:
-    """Case -> what measures its step and the plain network's in turn, in one process.
+def rows(
+    cases: Mapping[str, Case], compared: Mapping[str, str]
+) -> dict[str, Callable[[], Row]]:
+    """Case -> what measures its step and another's in turn, in one process.
 
     The row has the case's median of seconds and the median over the rounds of its
-    seconds divided by the plain network's of the same round.
+    seconds divided by the other's of the same round.
+
+    Args:
+        cases: of a study.
+        compared: name of a case -> of the one beside it.
     """
     return {
-        name: partial(_compare, cases[plain], case)
-        for name, case in cases.items()
-        if name != plain
+        name: partial(_compare, cases[other], cases[name])
+        for name, other in compared.items()
     }
 
 

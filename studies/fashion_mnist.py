@@ -4,9 +4,13 @@ Ten classes of 28×28 clothes, 60,000 to train on, 10,000 to test on; maps of 14
 and 4×4. Each case is trained as `configs/fashion_mnist` says, in minutes.
 """
 
-from studies.case import Case, Changes
+from collections.abc import Mapping, Sequence
 
-PLAIN, OURS = "plain", "prm"
+from studies.book import Row
+from studies.case import Case, Changes
+from studies.table import table
+
+PLAIN, OURS, LOOKS = "plain", "prm", None
 # Rival -> what it needs besides its name: SGE as many groups as PRM has.
 RIVALS: dict[str, Changes] = {
     "se": {},
@@ -44,6 +48,15 @@ _VARIANTS: dict[str, dict[str, Changes]] = {
     },
 }
 
+# PRM starts at λ = 0 and ξ = 1: y = x·sigmoid(1), whatever x is.
+_STARTS: dict[str, dict[str, float]] = {
+    "prm from lambda 1": {"lam": 1.0},
+    "prm from xi 0": {"xi": 0.0},
+    "prm from xi 3": {"xi": 3.0},
+    "prm from alpha 1": {"alpha": 1.0},
+    "prm from d 4": {"d": 4.0},
+}
+
 
 def cases() -> dict[str, Case]:
     """All of them by name, in the order of the table."""
@@ -56,4 +69,18 @@ def cases() -> dict[str, Case]:
         for family, members in _VARIANTS.items()
         for name, changes in members.items()
     ]
-    return {case.name: case for case in [*modules, *variants]}
+    started = [
+        Case(name, "initial values", _OURS, start=start)
+        for name, start in _STARTS.items()
+    ]
+    return {case.name: case for case in [*modules, *variants, *started]}
+
+
+def compared() -> dict[str, str]:
+    """Each case's step is timed beside the plain network's."""
+    return {name: PLAIN for name in cases() if name != PLAIN}
+
+
+def show(rows: Sequence[Row], costs: Mapping[str, Row]) -> str:
+    """The results as Markdown."""
+    return table(cases(), rows, (PLAIN, OURS), costs)

@@ -66,7 +66,12 @@ def plan(study: str, cases: Mapping[str, Case], seeds: int) -> Plan:
     return Plan(missing, len(wanted) - len(missing), epochs, seconds)
 
 
-def fill(study: str, missing: Sequence[tuple[Case, int]], jobs: int) -> None:
+def fill(
+    study: str,
+    missing: Sequence[tuple[Case, int]],
+    jobs: int,
+    looks: str | None = None,
+) -> None:
     """Runs the trainings; each writes its result when it ends.
 
     Whatever ends this ends the running ones too, which save themselves first.
@@ -75,6 +80,7 @@ def fill(study: str, missing: Sequence[tuple[Case, int]], jobs: int) -> None:
         study: its name.
         missing: of `plan`; seed by seed, so that an early end leaves whole seeds.
         jobs: trainings at a time; each gets its share of the cores.
+        looks: as in `outcome`.
 
     Raises:
         RunFailed: a training failed.
@@ -97,7 +103,7 @@ def fill(study: str, missing: Sequence[tuple[Case, int]], jobs: int) -> None:
             pid, status, usage = os.wait4(-1, 0)
             run, share = running.pop(pid)
             free.append(share)
-            row = outcome(run, status, usage.ru_maxrss)
+            row = outcome(run, status, usage.ru_maxrss, looks)
             book.write(study, row)
             said = f"{row['test_top1']:.2f} % after {row['train_seconds']:.0f} s"
             print(f"{run.case.name}, seed {run.seed}: {said}", flush=True)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -137,3 +139,14 @@ def _state(variables: Mapping[str, Any]) -> TrainState:
 def _softmax(logits: np.ndarray) -> np.ndarray:
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def main(folder: Path) -> None:
+    """Prints the probabilities of the last class and the labels, as JSON."""
+    found = answers_of_run(folder)
+    scores = found.probabilities[:, -1].round(5).tolist()
+    print(json.dumps({"scores": scores, "labels": found.labels.tolist()}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

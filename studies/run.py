@@ -61,19 +61,42 @@ def start(study: str, case: Case, seed: int, more: tuple[str, ...] = ()) -> Runn
     words = [*words_of(study, case, seed), *more]
     log = (ROOT / MADE / study / slug(case.name, seed)).with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
+    if case.start:
+        words += ["--init.file", _started(study, case, seed)]
     with log.open("a") as out:
         command = [sys.executable, "-m", "train", *words]
         process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
     return Running(study, case, seed, words, process, log)
 
 
-def outcome(run: Running, status: int, peak: int) -> Row:
+def _started(study: str, case: Case, seed: int) -> str:
+    """The file of weights that a case with a start of its own starts from."""
+    file = f"{MADE}/{study}/{slug(case.name, seed)}.safetensors"
+    fields = case._asdict() | {"changes": dict(case.changes), "start": dict(case.start)}
+    _apart("studies.starts", json.dumps(fields), str(seed), file)
+    return file
+
+
+def _apart(module: str, *words: str) -> str:
+    """What a module prints: in a process of its own, this one has to stay small.
+
+    A process's peak of memory begins at that of the process which starts it.
+    """
+    command = [sys.executable, "-m", module, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise RunFailed(f"code {done.returncode} of {module}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def outcome(run: Running, status: int, peak: int, looks: str | None = None) -> Row:
     """What a training that has ended leaves to `book.write`.
 
     Args:
         run: of `start`.
         status: of the process, as wait gives it.
         peak: of its resident memory, kB.
+        looks: a module that is given the run's folder and prints more, as JSON.
 
     Returns:
         The command, the accuracy and loss after each epoch, parameters, seconds of
@@ -100,4 +123,5 @@ def outcome(run: Running, status: int, peak: int) -> Row:
         "peak_megabytes": round(peak / 1000),
         "processor": processor(),
         "date": str(datetime.date.today()),
+        **(json.loads(_apart(looks, str(workdir))) if looks else {}),
     }

@@ -1,0 +1,89 @@
+"""Solar cells: which are defective? ResNet-18 and MobileNetV2, with and without PRM.
+
+654 test images, a third defective; see `train.data.solar_cells`. Defects are local, so
+that position may matter.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from benchmarks.markdown import grid
+from studies.book import Row
+from studies.bootstrap import Statistic, bootstrap, paired_bootstrap
+from studies.case import Case
+from studies.judge import SCORES, words
+from studies.scores import confusion
+from studies.table import ABSENT, by_case
+
+LOOKS = "studies.probabilities"
+# With PRM -> without.
+PAIRS = {"prm_resnet18": "resnet18", "prm_mobilenet_v2": "mobilenet_v2"}
+
+
+def cases() -> dict[str, Case]:
+    """All of them by name, in the order of the table."""
+    names = [name for ours, plain in PAIRS.items() for name in (plain, ours)]
+    return {
+        name: Case(name, name.removeprefix("prm_"), f"configs/solar_cells/{name}.py")
+        for name in names
+    }
+
+
+def compared() -> dict[str, str]:
+    """The network with PRM is timed beside that without."""
+    return dict(PAIRS)
+
+
+def show(rows: Sequence[Row], costs: Mapping[str, Row], draws: int = 10_000) -> str:
+    """The results as Markdown: each network's scores, then PRM's differences."""
+    runs = {name: list(seeds.values()) for name, seeds in by_case(rows).items()}
+    head = ["", "parameters", "runs", *SCORES]
+    head += ["missed of the defective %", "false alarms %"]
+    lines = [_line(name, runs.get(name, []), draws) for name in cases()]
+    pairs = [
+        _difference(ours, runs.get(ours, []), runs.get(plain, []), draws)
+        for ours, plain in PAIRS.items()
+    ]
+    return f"{grid(head, lines)}\n\n{grid(['PRM less plain', *SCORES], pairs)}"
+
+
+def _line(name: str, runs: list[Row], draws: int) -> list[str]:
+    if not runs:
+        return [name, ABSENT, "0", *[ABSENT] * (len(SCORES) + 2)]
+    scores, labels = _scores(runs)
+    cells = [
+        words(bootstrap(_over_seeds(statistic), scores.T, labels, draws=draws))
+        for statistic in SCORES.values()
+    ]
+    tables = np.mean([confusion(run, labels) for run in scores], axis=0)
+    (right, alarms), (missed, found) = tables
+    mistakes = [missed / (missed + found), alarms / (alarms + right)]
+    cells += [f"{100 * share:.1f}" for share in mistakes]
+    return [name, f"{runs[0]['parameters']:,}", str(len(runs)), *cells]
+
+
+def _difference(name: str, ours: list[Row], theirs: list[Row], draws: int) -> list[str]:
+    if not ours or not theirs:
+        return [name, *[ABSENT] * len(SCORES)]
+    (us, labels), (them, _) = _scores(ours), _scores(theirs)
+    several = len(us) > 1 and len(them) > 1
+    return [
+        name,
+        *(
+            words(paired_bootstrap(s, us, them, labels, draws, resample_seeds=several))
+            for s in SCORES.values()
+        ),
+    ]
+
+
+def _scores(runs: list[Row]) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (seeds, n) of a defect and labels (n,)."""
+    return np.array([run["scores"] for run in runs]), np.array(runs[0]["labels"])
+
+
+def _over_seeds(statistic: Statistic) -> Statistic:
+    """The mean of a statistic over the columns of its scores."""
+    return lambda scores, labels: float(
+        np.mean([statistic(s, labels) for s in scores.T])
+    )
