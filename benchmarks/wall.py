@@ -14,6 +14,7 @@ from benchmarks.steps import OURS, PLAIN
 from benchmarks.timing import alternate
 from train import aot, sharding
 from train.build import Experiment, assemble
+from train.data.input import Batch
 from train.sketch import sketch
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
@@ -53,11 +54,11 @@ def batch() -> dict[str, np.ndarray]:
 
 
 class Training:
-    """A training that goes on by a step whenever it is called."""
+    """A training that goes on by a step, of the same images, whenever it is called."""
 
-    def __init__(self, experiment: Experiment):
+    def __init__(self, experiment: Experiment, images: Batch | None = None):
         self.step, self.state = experiment.train_step, experiment.init()
-        self.batch = experiment.put(batch())
+        self.batch = experiment.put(batch() if images is None else images)
 
     def __call__(self) -> Any:
         """The state after one more step."""

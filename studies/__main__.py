@@ -32,7 +32,8 @@ def main(words: list[str] | None = None) -> int:
     """The exit code: 0, 1 after a failed training, 2 for wrong input."""
     options = _parser().parse_args(words)
     try:
-        COMMANDS[options.command](options)
+        *_, run = COMMANDS[options.command]
+        run(options)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -105,13 +106,12 @@ def _score_options(command: argparse.ArgumentParser) -> None:
 
 
 # Name -> what it does, its arguments, and what does it.
-_KNOWN = {
+COMMANDS = {
     "fit": ("run the trainings that have no result yet", _fit_options, _fit),
     "cost": ("time the steps that are not timed yet", _studied, _cost),
     "table": ("print the table of the results", _studied, _table),
     "score": ("score runs of two classes, with intervals", _score_options, _score),
 }
-COMMANDS = {name: run for name, (_, _, run) in _KNOWN.items()}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     known = parser.add_subparsers(dest="command", required=True)
-    for name, (what, declare, _) in _KNOWN.items():
+    for name, (what, declare, _) in COMMANDS.items():
         declare(known.add_parser(name, help=what, description=what))
     return parser
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from benchmarks.results import Row
 from benchmarks.timing import alternate
+from benchmarks.wall import Training
 from studies.case import Case, config_of
 from train.build import build
 
@@ -37,17 +37,10 @@ def _compare(plain: Case, case: Case) -> Row:
     return alternate(ways, ROUNDS)[case.name]
 
 
-def _training(case: Case) -> Callable[[], Any]:
-    """A training that goes on by a step, of the same images, whenever it is called."""
+def _training(case: Case) -> Training:
+    """A training of the case on the first batch of its data."""
     experiment = build(config_of(case))
     batches = experiment.input.train(0, 1)
     batch = next(batches)
     batches.close()
-    held = {"state": experiment.init()}
-    images = experiment.put({name: batch[name] for name in ("image", "label")})
-
-    def step() -> Any:
-        held["state"] = experiment.train_step(held["state"], images)
-        return held["state"]
-
-    return step
+    return Training(experiment, {name: batch[name] for name in ("image", "label")})

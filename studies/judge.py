@@ -63,14 +63,32 @@ def _compared(ours: list[Answers], theirs: list[Answers], draws: int) -> str:
             "runs to compare must have the same test images: these have not."
         )
     us, them = (np.stack([a.probabilities[:, 1] for a in g]) for g in (ours, theirs))
-    several = len(ours) > 1 and len(theirs) > 1
-    cells = [
-        words(paired_bootstrap(s, us, them, labels, draws, resample_seeds=several))
-        for s in SCORES.values()
-    ]
-    covers = "test images and trainings" if several else "test images"
+    cells = differences(us, them, labels, draws)
+    covers = "test images and trainings" if _several(us, them) else "test images"
     said = f"The first {len(ours)} less the other {len(theirs)}; covers other {covers}."
     return f"{said}\n\n{grid(['', *SCORES], [['difference', *cells]])}"
+
+
+def differences(
+    ours: np.ndarray, theirs: np.ndarray, labels: np.ndarray, draws: int
+) -> list[str]:
+    """Each score's difference of two networks: over trainings too, if each has several.
+
+    Args:
+        ours: probabilities (seeds, n).
+        theirs: the same of the other network; seeds may be of another number.
+        labels: (n,).
+        draws: of the bootstrap.
+    """
+    several = _several(ours, theirs)
+    return [
+        words(paired_bootstrap(s, ours, theirs, labels, draws, resample_seeds=several))
+        for s in SCORES.values()
+    ]
+
+
+def _several(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    return len(ours) > 1 and len(theirs) > 1
 
 
 def words(found: Interval) -> str:

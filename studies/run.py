@@ -33,7 +33,6 @@ class Running(NamedTuple):
     """A training that has started.
 
     Attributes:
-        study: the study's name.
         case: what is trained.
         seed: of parameters, order and flips: pairs the cases.
         words: of the command line after `python -m train`.
@@ -41,7 +40,6 @@ class Running(NamedTuple):
         log: the file.
     """
 
-    study: str
     case: Case
     seed: int
     words: list[str]
@@ -49,16 +47,15 @@ class Running(NamedTuple):
     log: Path
 
 
-def start(study: str, case: Case, seed: int, more: tuple[str, ...] = ()) -> Running:
+def start(study: str, case: Case, seed: int) -> Running:
     """Trains from where the run stands to its end, in a process of its own.
 
     Args:
         study: the study's name.
         case: what is trained.
         seed: as `Running` has it.
-        more: further words of the command line, for trials.
     """
-    words = [*words_of(study, case, seed), *more]
+    words = words_of(study, case, seed)
     log = (ROOT / MADE / study / slug(case.name, seed)).with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     if case.start:
@@ -66,7 +63,7 @@ def start(study: str, case: Case, seed: int, more: tuple[str, ...] = ()) -> Runn
     with log.open("a") as out:
         command = [sys.executable, "-m", "train", *words]
         process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
-    return Running(study, case, seed, words, process, log)
+    return Running(case, seed, words, process, log)
 
 
 def _started(study: str, case: Case, seed: int) -> str:

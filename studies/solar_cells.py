@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks.markdown import grid
 from studies.book import Row
-from studies.bootstrap import Statistic, bootstrap, paired_bootstrap
+from studies.bootstrap import Statistic, bootstrap
 from studies.case import Case
-from studies.judge import SCORES, words
+from studies.judge import SCORES, differences, words
 from studies.scores import confusion
 from studies.table import ABSENT, by_case
 
@@ -67,14 +67,7 @@ def _difference(name: str, ours: list[Row], theirs: list[Row], draws: int) -> li
     if not ours or not theirs:
         return [name, *[ABSENT] * len(SCORES)]
     (us, labels), (them, _) = _scores(ours), _scores(theirs)
-    several = len(us) > 1 and len(them) > 1
-    return [
-        name,
-        *(
-            words(paired_bootstrap(s, us, them, labels, draws, resample_seeds=several))
-            for s in SCORES.values()
-        ),
-    ]
+    return [name, *differences(us, them, labels, draws)]
 
 
 def _scores(runs: list[Row]) -> tuple[np.ndarray, np.ndarray]:
