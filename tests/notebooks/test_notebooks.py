@@ -18,7 +18,12 @@ def cells(path: Path, kind: str = "code"):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("look.ipynb", marks=needs_samples), "own_model.ipynb"]
+    "name",
+    [
+        pytest.param("look.ipynb", marks=needs_samples),
+        "own_model.ipynb",
+        "compare.ipynb",
+    ],
 )
 def test_it_runs_from_top_to_bottom(name):
     stored = cells(HERE / name)
@@ -33,7 +38,7 @@ def kinds(cell):
 
 
 def test_each_is_executed_here():
-    assert NAMES == ["look.ipynb", "own_model.ipynb"]
+    assert NAMES == ["compare.ipynb", "look.ipynb", "own_model.ipynb"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
