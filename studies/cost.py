@@ -1,13 +1,16 @@
-"""Time of a training step of one case beside another's, on this machine."""
+"""Time and memory of a training step of one case beside another's, on this machine."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from benchmarks.results import Row
 from benchmarks.timing import alternate
 from benchmarks.wall import Training
 from studies.case import Case, config_of
 from train.build import build
+from train.compiled import keep_compiled_programs
+from train.estimate import memory_of
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
 TIMED = True
@@ -20,7 +23,8 @@ def rows(
     """Case -> what measures its step and another's in turn, in one process.
 
     The row has the case's median of seconds and the median over the rounds of its
-    seconds divided by the other's of the same round.
+    seconds divided by the other's of the same round; and the memory that the compiler
+    planned for the case's step, with state and batch.
 
     Args:
         cases: of a study.
@@ -34,11 +38,19 @@ def rows(
 
 def _compare(plain: Case, case: Case) -> Row:
     ways = {one.name: _training(one) for one in (plain, case)}
-    return alternate(ways, ROUNDS)[case.name]
+    row = alternate(ways, ROUNDS)[case.name]
+    return {**row, "step_megabytes": round(_memory(ways[case.name]) / 1e6, 1)}
+
+
+def _memory(training: Training) -> int:
+    """Bytes."""
+    step: Any = training.step
+    return memory_of(step.lower(training.state, training.batch).compile()).total
 
 
 def _training(case: Case) -> Training:
     """A training of the case on the first batch of its data."""
+    keep_compiled_programs()
     experiment = build(config_of(case))
     batches = experiment.input.train(0, 1)
     batch = next(batches)

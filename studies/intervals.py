@@ -65,3 +65,13 @@ def paired(
     if not seeds:
         return None
     return mean_interval([ours[seed] - theirs[seed] for seed in seeds], level)
+
+
+def signed(value: float) -> str:
+    """A number with its sign.
+
+    Example:
+        >>> signed(-0.5)
+        '−0.50'
+    """
+    return f"{value:+.2f}".replace("-", "−")

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from benchmarks.markdown import filled, grid
 from studies.book import Row
 from studies.case import Case
-from studies.intervals import Interval, deviation, paired
+from studies.intervals import Interval, deviation, paired, signed
+from studies.pooled import said
 
 ABSENT = "–"
 
@@ -40,13 +41,15 @@ def table(
     runs, families = by_case(rows), dict.fromkeys(c.family for c in cases.values())
     head = ["", "parameters", "runs", "test top-1 %"]
     head += [f"minus {name}" for name in against]
-    head += ["step ÷ plain", "peak memory, MB"]
+    head += ["step ÷ plain", "memory of a step, MB"]
     parts = []
     for family in families:
         members = [case for case in cases.values() if case.family == family]
         lines = [_line(case.name, runs, against, costs) for case in members]
-        parts.append(f"{filled(f'**{family.capitalize()}**')}\n\n{grid(head, lines)}")
-    return "\n\n".join(parts)
+        parts.append(f"**{family.capitalize()}**\n\n{grid(head, lines)}")
+    figures = {name: _figures(found, "test_top1") for name, found in runs.items()}
+    parts += [filled(said(figures, other)) for other in against]
+    return "\n\n".join(filter(None, parts))
 
 
 def _line(
@@ -60,9 +63,9 @@ def _line(
     for other in against:
         theirs = _figures(runs.get(other, {}), "test_top1")
         cells.append(_difference(paired(accuracies, theirs)) if other != name else "")
-    cells.append(f"{costs[name]['ratio']:.2f}" if name in costs else ABSENT)
-    peaks = _figures(found, "peak_megabytes").values()
-    cells.append(f"{statistics.median(peaks):,.0f}" if peaks else ABSENT)
+    cost = costs.get(name)
+    cells.append(f"{cost['ratio']:.2f}" if cost else ABSENT)
+    cells.append(f"{cost['step_megabytes']:.0f}" if cost else ABSENT)
     return cells
 
 
@@ -86,13 +89,3 @@ def _difference(found: Interval | None) -> str:
         return signed(found.mean)
     words = f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
     return f"**{words}**" if found.low > 0 or found.high < 0 else words
-
-
-def signed(value: float) -> str:
-    """A number with its sign.
-
-    Example:
-        >>> signed(-0.5)
-        '−0.50'
-    """
-    return f"{value:+.2f}".replace("-", "−")

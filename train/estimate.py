@@ -85,7 +85,7 @@ def estimate(
     chip = topology.chip
     memory = traffic = exchanges = handed = bounds = bound = None
     if build.compiled is not None:
-        memory = _memory(build.compiled)
+        memory = memory_of(build.compiled)
         program = parse(build.compiled.as_text())
         traffic = hlo_cost.traffic(program)
         exchanges = hlo_cost.collectives(program)
@@ -118,8 +118,12 @@ def estimate(
     )
 
 
-def _memory(compiled: Any) -> Memory:
-    """What is both an argument and a result, the state, is there once."""
+def memory_of(compiled: Any) -> Memory:
+    """What the compiler planned for a step: what is state and result is there once.
+
+    Args:
+        compiled: of `jax.stages.Lowered.compile`.
+    """
     found = compiled.memory_analysis()
     arguments = found.argument_size_in_bytes
     results = found.output_size_in_bytes - found.alias_size_in_bytes

@@ -3,9 +3,15 @@
 import numpy as np
 
 from studies.case import config_of
-from studies.solar_cells import PAIRS, cases, compared, show
+from studies.solar_cells import PAIRS, cases, show
 from train.check import check_config
 
+ORIGIN = {
+    "date": "2026-01-01",
+    "versions": {"jax": "1", "flax": "2", "optax": "3"},
+    "processor": "a processor",
+    "train_seconds": 1800.0,
+}
 LABELS = (np.arange(150) % 3 // 2).tolist()
 
 
@@ -18,6 +24,7 @@ def row(case: str, seed: int, noise: float) -> dict:
         "parameters": 11_000_000,
         "scores": scores.tolist(),
         "labels": LABELS,
+        **ORIGIN,
     }
 
 
@@ -29,7 +36,6 @@ def cells(rows: list[dict], first: str) -> list[str]:
 
 def test_every_network_with_prm_has_its_plain_one():
     assert set(cases()) == set(PAIRS) | set(PAIRS.values())
-    assert compared() == PAIRS
     for case in cases().values():
         check_config(config_of(case))
 
@@ -54,6 +60,15 @@ def test_the_difference_is_of_the_means_of_both_networks_runs():
     line = next(t for t in text.splitlines()[::-1] if t.startswith("| prm_resnet18"))
     low = float(line.split("(")[1].split(" to ")[0])
     assert low > 0
+
+
+def test_it_says_where_the_runs_come_from():
+    text = show([row("resnet18", seed, 0.01) for seed in range(2)], {}, draws=100)
+    *_, said = text.split("\n\n")
+    assert said.replace("\n", " ") == (
+        "2 runs of `python -m studies fit solar_cells`: 1.0 hours of training, "
+        "2026-01-01, jax 1, flax 2, optax 3, on a processor."
+    )
 
 
 def test_what_has_not_run_is_a_dash():

@@ -10,13 +10,15 @@ CASES = {
 }
 
 
+COST = {"ratio": 1.234, "step_megabytes": 79.2}
+
+
 def row(case: str, seed: int, top1: float) -> dict:
     return {
         "case": case,
         "seed": seed,
         "test_top1": top1,
         "parameters": 175_000,
-        "peak_megabytes": 900 + seed,
     }
 
 
@@ -33,11 +35,11 @@ def lines_of(rows: list[dict], costs: dict) -> dict[str, list[str]]:
 
 
 def test_a_row_has_mean_deviation_and_the_paired_difference_with_its_interval():
-    cells = lines_of(ROWS, {"prm": {"ratio": 1.234}})["prm"]
+    cells = lines_of(ROWS, {"prm": COST})["prm"]
     assert cells[:4] == ["prm", "175,000", "3", "91.50 ± 1.10"]
     # Differences 0.4, 0.5, 0.6: 0.5 ± 4.303 · 0.1 / √3.
     assert cells[4] == "**+0.50 (+0.25 to +0.75)**"
-    assert cells[6:] == ["1.23", "901"]
+    assert cells[6:] == ["1.23", "79"]
 
 
 def test_an_interval_that_holds_0_is_not_bold():
@@ -57,3 +59,12 @@ def test_what_has_not_run_is_a_dash():
 def test_every_family_has_a_grid_of_its_own():
     text = table(CASES, ROWS, ("plain", "prm"), {})
     assert text.index("**Modules**") < text.index("**Heads**")
+
+
+def test_the_scatter_of_all_runs_gives_one_interval_more():
+    text = table(CASES, ROWS, ("plain", "prm"), {}).replace("\n", " ")
+    # Of the differences 0.4, 0.5, 0.6: a run's standard deviation is 0.1 / √2.
+    assert "(2 cases of 3 seeds, 2 degrees of freedom)" in text
+    assert "standard deviation is 0.07 and the interval" in text
+    assert "± 0.25. Farther than that from plain: prm +0.50." in text
+    assert "Farther than that from prm: plain −0.50." in text
