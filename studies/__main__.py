@@ -4,6 +4,7 @@ python -m studies fit fashion_mnist [--only WORD …] [--seeds 3] [--jobs 1] [--
 python -m studies cost fashion_mnist
 python -m studies table fashion_mnist
 python -m studies score RUN … [--against RUN …]
+python -m studies looks RUN …
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.results import Book
 from benchmarks.results import read as read_book
-from studies import book, cost
+from studies import book, cost, gaze
 from studies.grid import fill, plan
 from studies.judge import judged
 from studies.run import RunFailed
@@ -84,6 +85,10 @@ def _score(options: argparse.Namespace) -> None:
     print(judged(options.runs, options.against))
 
 
+def _looks(options: argparse.Namespace) -> None:
+    print(gaze.said(options.runs))
+
+
 def _studied(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", choices=STUDIES)
 
@@ -105,12 +110,18 @@ def _score_options(command: argparse.ArgumentParser) -> None:
         help="runs of another network on the same images")  # fmt: skip
 
 
+def _looks_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN",
+        help="folders of finished runs of networks with PRM")  # fmt: skip
+
+
 # Name -> what it does, its arguments, and what does it.
 COMMANDS = {
     "fit": ("run the trainings that have no result yet", _fit_options, _fit),
     "cost": ("time the steps that are not timed yet", _studied, _cost),
     "table": ("print the table of the results", _studied, _table),
     "score": ("score runs of two classes, with intervals", _score_options, _score),
+    "looks": ("ask what query points and masks are on", _looks_options, _looks),
 }
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import jax
+
 from benchmarks.results import Row
 from benchmarks.timing import alternate
 from benchmarks.wall import Training
@@ -45,7 +47,9 @@ def _compare(plain: Case, case: Case) -> Row:
 def _memory(training: Training) -> int:
     """Bytes."""
     step: Any = training.step
-    return memory_of(step.lower(training.state, training.batch).compile()).total
+    traced = step.trace(training.state, training.batch)
+    with jax.set_mesh(step.mesh):
+        return memory_of(traced.lower().compile()).total
 
 
 def _training(case: Case) -> Training:

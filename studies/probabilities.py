@@ -60,7 +60,7 @@ def answers_of_run(folder: Path, kind: str = "test") -> Answers:
             "`python -m train fit` ended, and with --optim.ema if it is an average?"
         )
     _, variables = safetensors.load(file)
-    return answers(build(_here(config)), variables)
+    return answers(build(here(config)), variables)
 
 
 def answers(experiment: Experiment, variables: Mapping[str, Any]) -> Answers:
@@ -115,7 +115,7 @@ def _filled(default: Any, prefix: str, unused: dict[str, Any]) -> Any:
     return dataclasses.replace(default, **values)
 
 
-def _here(config: Config) -> Config:
+def here(config: Config) -> Config:
     """The same images and network, in this process alone."""
     data = dataclasses.replace(config.data, workers=0)
     return dataclasses.replace(config, data=data, distributed=False)
