@@ -23,10 +23,18 @@ class Book:
         file: where they are kept.
         packages: whose versions decide the figures.
         timed: whether the rows are times on this machine.
+        command: that measures them; None is the benchmark's of the file's name.
     """
 
-    def __init__(self, file: Path, packages: tuple[str, ...], timed: bool):
+    def __init__(
+        self,
+        file: Path,
+        packages: tuple[str, ...],
+        timed: bool,
+        command: str | None = None,
+    ):
         self.file, self.timed = file, timed
+        self.command = command or f"python -m benchmarks {file.stem}"
         self.versions, self.cpu = _versions(packages), processor()
         found, kept = read(file.stem, file.parent)["rows"], self._kept()["rows"]
         if len(found) > len(kept):
@@ -44,7 +52,7 @@ class Book:
         # Read again: another process may have added rows in the meantime.
         kept = self._kept()
         whole = {
-            "command": f"python -m benchmarks {self.file.stem}",
+            "command": self.command,
             "versions": kept.get("versions", {}) | self.versions,
             "cpu": self.cpu,
             "rows": kept["rows"] | {key: row | {"date": str(datetime.date.today())}},

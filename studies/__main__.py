@@ -4,18 +4,20 @@ python -m studies fit fashion_mnist [--only WORD …] [--seeds 3] [--jobs 1] [--
 python -m studies cost fashion_mnist
 python -m studies table fashion_mnist
 python -m studies score RUN … [--against RUN …]
-python -m studies looks RUN …
+python -m studies looks|moved RUN …
+python -m studies page docs/results.md
 """
 
 import argparse
 import importlib
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from benchmarks.results import Book
 from benchmarks.results import read as read_book
-from studies import book, cost, gaze
+from studies import book, cost, gaze, moved, page
 from studies.grid import fill, plan
 from studies.judge import judged
 from studies.run import RunFailed
@@ -72,13 +74,22 @@ def _cost(options: argparse.Namespace) -> None:
     study = _study(options)
     rows = cost.rows(study.cases(), study.compared())
     file = book.FOLDER / f"{options.study}_cost.json"
-    Book(file, cost.PACKAGES, cost.TIMED).fill(rows)
+    command = f"python -m studies cost {options.study}"
+    Book(file, cost.PACKAGES, cost.TIMED, command).fill(rows)
 
 
 def _table(options: argparse.Namespace) -> None:
-    study, rows = _study(options), book.read(options.study)
-    costs = read_book(f"{options.study}_cost", book.FOLDER)["rows"]
-    print(study.show(rows, costs))
+    print(table_of(options.study))
+
+
+def table_of(name: str) -> str:
+    """A study's table, of the results there are."""
+    costs = read_book(f"{name}_cost", book.FOLDER)["rows"]
+    return importlib.import_module(f"studies.{name}").show(book.read(name), costs)
+
+
+def _page(options: argparse.Namespace) -> None:
+    page.refresh(options.page, {name: partial(table_of, name) for name in STUDIES})
 
 
 def _score(options: argparse.Namespace) -> None:
@@ -87,6 +98,10 @@ def _score(options: argparse.Namespace) -> None:
 
 def _looks(options: argparse.Namespace) -> None:
     print(gaze.said(options.runs))
+
+
+def _moved(options: argparse.Namespace) -> None:
+    print(moved.said(options.runs))
 
 
 def _studied(command: argparse.ArgumentParser) -> None:
@@ -110,9 +125,15 @@ def _score_options(command: argparse.ArgumentParser) -> None:
         help="runs of another network on the same images")  # fmt: skip
 
 
-def _looks_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("runs", nargs="+", type=Path, metavar="RUN",
-        help="folders of finished runs of networks with PRM")  # fmt: skip
+def _runs(command: argparse.ArgumentParser) -> None:
+    what = "folders of finished runs of networks with PRM"
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=what)
+
+
+def _page_options(command: argparse.ArgumentParser) -> None:
+    marks = "<!-- study: NAME --> before a table and <!-- end of study --> after it"
+    what = f"a Markdown file with {marks}"
+    command.add_argument("page", type=Path, metavar="PAGE", help=what)
 
 
 # Name -> what it does, its arguments, and what does it.
@@ -120,8 +141,10 @@ COMMANDS = {
     "fit": ("run the trainings that have no result yet", _fit_options, _fit),
     "cost": ("time the steps that are not timed yet", _studied, _cost),
     "table": ("print the table of the results", _studied, _table),
+    "page": ("renew the tables of a page", _page_options, _page),
     "score": ("score runs of two classes, with intervals", _score_options, _score),
-    "looks": ("ask what query points and masks are on", _looks_options, _looks),
+    "looks": ("ask what query points and masks are on", _runs, _looks),
+    "moved": ("say how far training moved PRM's parameters", _runs, _moved),
 }
 
 

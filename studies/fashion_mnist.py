@@ -60,6 +60,7 @@ _STARTS: dict[str, dict[str, float]] = {
     "prm from xi 3": {"xi": 3.0},
     "prm from alpha 1": {"alpha": 1.0},
     "prm from d 4": {"d": 4.0},
+    "prm from lambda and alpha 1": {"lam": 1.0, "alpha": 1.0},
 }
 
 

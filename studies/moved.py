@@ -1,0 +1,74 @@
+"""How far a run's training moved PRM's parameters from where they started."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from benchmarks.markdown import filled, grid
+from prm_flax.figures.runs import read_config
+from prm_flax.figures.weights import read_weights
+from prm_flax.prm.functional import PRMParams
+from studies.intervals import signed
+from studies.probabilities import config_of, here
+from train.build import build
+from train.init_file import read_init
+from train.initial import first_state
+
+LEAVES = PRMParams._fields
+NOTE = (
+    "Mean of a parameter at the end, and in brackets the root of its mean squared "
+    "distance from where it started."
+)
+
+
+def moved(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
+    """PRM's path -> parameter -> its mean at the end, and how far it moved.
+
+    Args:
+        folder: of a finished run.
+
+    Returns:
+        The distance is the root of the mean square over the parameter's numbers.
+
+    Raises:
+        ValueError: the folder is not that of a finished run.
+    """
+    weights = read_weights(folder)
+    experiment = build(here(config_of(read_config(folder))))
+    state = first_state(experiment, read_init(experiment))
+    first = dict(_leaves(jax.device_get(state.params)))
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for (*place, name), value in _leaves(weights.variables["params"]):
+        far = np.asarray(value, np.float64) - first[(*place, name)]
+        numbers = float(np.mean(value)), float(np.sqrt(np.mean(far**2)))
+        found.setdefault("/".join(place), {})[name] = numbers
+    return found
+
+
+def _leaves(params: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Path and array of each parameter of a PRM."""
+    for path, leaf in flatten_dict(dict(params)).items():
+        if "prm" in path:
+            yield path, leaf
+
+
+def said(runs: Sequence[Path]) -> str:
+    """A Markdown table: a line for each PRM of each run.
+
+    Args:
+        runs: folders, as for `moved`.
+    """
+    lines = [
+        [run.name, place, *(_cell(*numbers[name]) for name in LEAVES)]
+        for run in runs
+        for place, numbers in moved(run).items()
+    ]
+    return f"{grid(['run', 'PRM', *LEAVES], lines)}\n\n{filled(NOTE)}"
+
+
+def _cell(mean: float, far: float) -> str:
+    return f"{signed(mean)} ({far:.2f})"

@@ -1,0 +1,50 @@
+"""How far PRM's parameters moved is measured from where the run started."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+from support.run import REPO, TINY
+
+from prm_flax.interop import safetensors
+from studies.moved import moved, said
+from train.build import build
+from train.claim import claim
+from train.cli import load_config
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run's folder; its weights are the first ones, but all θ are 3 more."""
+    folder = tmp_path_factory.mktemp("run")
+    config = dataclasses.replace(load_config(REPO / TINY), workdir=str(folder))
+    experiment = build(config)
+    first = jax.device_get(experiment.init().variables)
+    last = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf + 3 * (path[-1].key == "theta"), first
+    )
+    claim(epath.Path(folder), experiment.config)
+    options = experiment.model_options
+    safetensors.save(folder / "model.safetensors", config.model.name, options, last)
+    return folder, last["params"]
+
+
+def test_theta_alone_has_moved(run):
+    folder, params = run
+    found = moved(folder)
+    assert len(found) == 6
+    for place, numbers in found.items():
+        mean, far = numbers.pop("theta")
+        block, name = place.split("/")
+        assert mean == pytest.approx(np.mean(params[block][name]["theta"]))
+        assert far == pytest.approx(3, rel=1e-6)
+        assert {far for _, far in numbers.values()} == {0.0}
+
+
+def test_the_table_has_a_line_for_each_prm(run):
+    lines = said([run[0]]).splitlines()
+    assert lines[0].startswith("| run | PRM | alpha | beta | lam | xi | theta | d |")
+    assert sum(line.startswith(f"| {run[0].name} |") for line in lines) == 6
+    assert "(3.00)" in lines[2] and "+1.00 (0.00)" in lines[2]
