@@ -1,25 +1,12 @@
 """Intervals of a statistic of test images, by drawing the images again."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
+from studies.intervals import LEVEL, Interval
+
 Statistic = Callable[..., float]
-
-
-class Interval(NamedTuple):
-    """A statistic and where it may lie.
-
-    Attributes:
-        value: of the images as they are.
-        low: lower end of the interval.
-        high: upper end.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 def bootstrap(
@@ -27,7 +14,7 @@ def bootstrap(
     *arrays: np.ndarray,
     draws: int = 10_000,
     seed: int = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Interval:
     """The percentile interval of a statistic over the choice of test images.
 
@@ -70,7 +57,7 @@ def paired_bootstrap(
     labels: np.ndarray,
     draws: int = 10_000,
     seed: int = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
     resample_seeds: bool = True,
 ) -> Interval:
     """The interval of the difference of two networks on the same test images.

@@ -11,9 +11,15 @@ LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """A mean and the ends of its interval."""
+    """A figure and where it may lie.
 
-    mean: float
+    Attributes:
+        value: of what was seen.
+        low: lower end of the interval.
+        high: upper end.
+    """
+
+    value: float
     low: float
     high: float
 

@@ -7,7 +7,8 @@ from types import MappingProxyType
 import numpy as np
 
 from benchmarks.markdown import grid
-from studies.bootstrap import Interval, Statistic, bootstrap, paired_bootstrap
+from studies.bootstrap import Statistic, bootstrap, paired_bootstrap
+from studies.intervals import Interval
 from studies.probabilities import Answers, answers_of_run
 from studies.scores import accuracy, auc, confusion
 

@@ -86,6 +86,6 @@ def _difference(found: Interval | None) -> str:
     if found is None:
         return ABSENT
     if math.isinf(found.low):
-        return signed(found.mean)
-    words = f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
+        return signed(found.value)
+    words = f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)})"
     return f"**{words}**" if found.low > 0 or found.high < 0 else words

@@ -11,7 +11,7 @@ from studies.intervals import deviation, mean_interval, paired
 def test_the_interval_is_that_of_the_tables():
     # t of 2 degrees of freedom at 97.5 %: 4.303.
     found = mean_interval([1.0, 2.0, 3.0])
-    assert found.mean == 2.0
+    assert found.value == 2.0
     assert found.high - 2 == pytest.approx(4.3027 / math.sqrt(3), rel=1e-4)
     assert 2 - found.low == pytest.approx(found.high - 2)
 
@@ -30,7 +30,7 @@ def test_nineteen_of_twenty_intervals_cover_the_true_mean():
 
 def test_runs_are_paired_by_seed_and_other_seeds_are_left_out():
     found = paired({0: 2.0, 1: 4.0, 7: 100.0}, {1: 1.0, 0: 1.0, 3: 50.0})
-    assert found is not None and found.mean == 2.0
+    assert found is not None and found.value == 2.0
     assert paired({0: 1.0}, {1: 1.0}) is None
 
 
