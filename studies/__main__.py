@@ -9,26 +9,11 @@ python -m studies page docs/results.md
 """
 
 import argparse
-import importlib
-import signal
 import sys
-from functools import partial
 from pathlib import Path
 
-from benchmarks.results import Book
-from benchmarks.results import read as read_book
-from studies import book, cost, gaze, moved, page
-from studies.grid import fill, plan
-from studies.judge import judged
+from studies import commands
 from studies.run import RunFailed
-
-# Name -> what it shows. Each module has `cases()`, `compared()`, whose step is timed
-# beside whose, `show(rows, costs)`, and LOOKS, what is run on a finished run's folder
-# for more results, or None.
-STUDIES = {
-    "fashion_mnist": "ResNet-14 with PRM, its variants and its rivals on Fashion-MNIST",
-    "solar_cells": "two networks with and without PRM on photographs of solar cells",
-}
 
 
 def main(words: list[str] | None = None) -> int:
@@ -46,66 +31,8 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def _study(options: argparse.Namespace):
-    return importlib.import_module(f"studies.{options.study}")
-
-
-def _fit(options: argparse.Namespace) -> None:
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    known = _study(options).cases()
-    chosen = {
-        name: case
-        for name, case in known.items()
-        if not options.only or {name, case.family} & set(options.only)
-    }
-    if not chosen:
-        raise ValueError(
-            f"--only must name cases or families, got {' '.join(options.only)}. There "
-            f"are {', '.join(dict.fromkeys(c.family for c in known.values()))}; and "
-            f"{', '.join(known)}."
-        )
-    todo = plan(options.study, chosen, options.seeds)
-    print(todo.words(), flush=True)
-    if not options.dry:
-        fill(options.study, todo.missing, options.jobs, _study(options).LOOKS)
-
-
-def _cost(options: argparse.Namespace) -> None:
-    study = _study(options)
-    rows = cost.rows(study.cases(), study.compared())
-    file = book.FOLDER / f"{options.study}_cost.json"
-    command = f"python -m studies cost {options.study}"
-    Book(file, cost.PACKAGES, cost.TIMED, command).fill(rows)
-
-
-def _table(options: argparse.Namespace) -> None:
-    print(table_of(options.study))
-
-
-def table_of(name: str) -> str:
-    """A study's table, of the results there are."""
-    costs = read_book(f"{name}_cost", book.FOLDER)["rows"]
-    return importlib.import_module(f"studies.{name}").show(book.read(name), costs)
-
-
-def _page(options: argparse.Namespace) -> None:
-    page.refresh(options.page, {name: partial(table_of, name) for name in STUDIES})
-
-
-def _score(options: argparse.Namespace) -> None:
-    print(judged(options.runs, options.against))
-
-
-def _looks(options: argparse.Namespace) -> None:
-    print(gaze.said(options.runs))
-
-
-def _moved(options: argparse.Namespace) -> None:
-    print(moved.said(options.runs))
-
-
 def _studied(command: argparse.ArgumentParser) -> None:
-    command.add_argument("study", choices=STUDIES)
+    command.add_argument("study", choices=commands.STUDIES)
 
 
 def _fit_options(command: argparse.ArgumentParser) -> None:
@@ -138,18 +65,30 @@ def _page_options(command: argparse.ArgumentParser) -> None:
 
 # Name -> what it does, its arguments, and what does it.
 COMMANDS = {
-    "fit": ("run the trainings that have no result yet", _fit_options, _fit),
-    "cost": ("time the steps that are not timed yet", _studied, _cost),
-    "table": ("print the table of the results", _studied, _table),
-    "page": ("renew the tables of a page", _page_options, _page),
-    "score": ("score runs of two classes, with intervals", _score_options, _score),
-    "looks": ("ask what query points and masks are on", _runs, _looks),
-    "moved": ("say how far training moved PRM's parameters", _runs, _moved),
+    "fit": (
+        "run the trainings that have no result yet, print the table",
+        _fit_options,
+        commands.run_missing,
+    ),
+    "cost": ("time the steps that are not timed yet", _studied, commands.time_steps),
+    "table": ("print the table of the results", _studied, commands.print_table),
+    "page": ("renew the tables of a page", _page_options, commands.renew_page),
+    "score": (
+        "score runs of two classes, with intervals",
+        _score_options,
+        commands.print_score,
+    ),
+    "looks": ("ask what query points and masks are on", _runs, commands.print_looks),
+    "moved": (
+        "say how far training moved PRM's parameters",
+        _runs,
+        commands.print_moved,
+    ),
 }
 
 
 def _parser() -> argparse.ArgumentParser:
-    rows = [f"  {name:14} {what}" for name, what in STUDIES.items()]
+    rows = [f"  {name:14} {what}" for name, what in commands.STUDIES.items()]
     parser = argparse.ArgumentParser(
         prog="python -m studies",
         description="\n".join(["Trains, times and compares.", *rows]),

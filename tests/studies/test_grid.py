@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from studies import __main__ as program
-from studies import book, fashion_mnist, grid
+from studies import book, commands, fashion_mnist, grid
 from studies.case import Case, config_of, flags
 from studies.run import ROOT, RunFailed
 from train.check import check_config
@@ -166,3 +166,12 @@ def test_the_program_says_first_what_there_is_to_do(folder, capsys):
     assert program.main(["fit", "fashion_mnist", "--dry", "--seeds", "1"]) == 0
     count = len(fashion_mnist.cases())
     assert capsys.readouterr().out.startswith(f"{count} trainings to run, ")
+
+
+def test_the_program_ends_with_the_table(monkeypatch, capsys):
+    ran = []
+    monkeypatch.setattr(commands, "fill", lambda *what: ran.append(what))
+    assert program.main(["fit", "fashion_mnist", "--only", "modules"]) == 0
+    assert [study for study, *_ in ran] == ["fashion_mnist"]
+    _, printed = capsys.readouterr().out.split("\n", 1)
+    assert printed == commands.table_of("fashion_mnist") + "\n"

@@ -3,7 +3,7 @@
 import pytest
 from support.run import REPO
 
-from studies.__main__ import table_of
+from studies.commands import table_of
 from studies.page import refreshed
 
 PAGE = "a\n<!-- study: one -->\n\nold\n\n<!-- end of study -->\nb\n"
