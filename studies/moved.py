@@ -35,14 +35,21 @@ def moved(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
         The distance is the root of the mean square over the parameter's numbers.
 
     Raises:
-        ValueError: the folder is not that of a finished run.
+        ValueError: the folder is not that of a finished run of a network with PRM.
     """
     weights = read_weights(folder)
+    last = dict(_leaves(weights.variables["params"]))
+    if not last:
+        raise ValueError(
+            f"{folder} must be the run of a network with PRM, got "
+            f"{weights.model.__class__.__name__} without one: take a run of a prm_ "
+            "network."
+        )
     experiment = build(here(config_of(read_config(folder))))
     state = first_state(experiment, read_init(experiment))
     first = dict(_leaves(jax.device_get(state.params)))
     found: dict[str, dict[str, tuple[float, float]]] = {}
-    for (*place, name), value in _leaves(weights.variables["params"]):
+    for (*place, name), value in last.items():
         far = np.asarray(value, np.float64) - first[(*place, name)]
         numbers = float(np.mean(value)), float(np.sqrt(np.mean(far**2)))
         found.setdefault("/".join(place), {})[name] = numbers

@@ -39,5 +39,11 @@ def refreshed(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
 
 
 def refresh(page: Path, tables: Mapping[str, Callable[[], str]]) -> None:
-    """Rewrites the file, see `refreshed`."""
+    """Rewrites the file, see `refreshed`.
+
+    Raises:
+        ValueError: there is no such file, or as for `refreshed`.
+    """
+    if not page.is_file():
+        raise ValueError(f"PAGE must be a Markdown file, got {page}: no such file.")
     page.write_text(refreshed(page.read_text(), tables))

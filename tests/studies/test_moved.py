@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from etils import epath
+from support import networks
 from support.run import REPO, TINY
 
 from prm_flax.interop import safetensors
@@ -13,21 +14,34 @@ from studies.moved import moved, said
 from train.build import build
 from train.claim import claim
 from train.cli import load_config
+from train.config import Model
+
+
+def experiment_in(folder, name):
+    """The run tiny.py of a network, its folder claimed."""
+    tiny = load_config(REPO / TINY)
+    config = dataclasses.replace(tiny, model=Model(name=name), workdir=str(folder))
+    experiment = build(config)
+    claim(epath.Path(folder), experiment.config)
+    return experiment
+
+
+def leave(folder, experiment, variables):
+    """The weights at the end, as a run leaves them."""
+    name, options = experiment.config.model.name, experiment.model_options
+    safetensors.save(folder / "model.safetensors", name, options, variables)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run's folder; its weights are the first ones, but all θ are 3 more."""
     folder = tmp_path_factory.mktemp("run")
-    config = dataclasses.replace(load_config(REPO / TINY), workdir=str(folder))
-    experiment = build(config)
+    experiment = experiment_in(folder, "prm_resnet14")
     first = jax.device_get(experiment.init().variables)
     last = jax.tree_util.tree_map_with_path(
         lambda path, leaf: leaf + 3 * (path[-1].key == "theta"), first
     )
-    claim(epath.Path(folder), experiment.config)
-    options = experiment.model_options
-    safetensors.save(folder / "model.safetensors", config.model.name, options, last)
+    leave(folder, experiment, last)
     return folder, last["params"]
 
 
@@ -48,3 +62,11 @@ def test_the_table_has_a_line_for_each_prm(run):
     assert lines[0].startswith("| run | PRM | alpha | beta | lam | xi | theta | d |")
     assert sum(line.startswith(f"| {run[0].name} |") for line in lines) == 6
     assert "(3.00)" in lines[2] and "+1.00 (0.00)" in lines[2]
+
+
+def test_a_network_without_prm_is_refused(tmp_path):
+    experiment = experiment_in(tmp_path, "resnet14")
+    variables = networks.random_variables(experiment.model, (28, 28, 1))
+    leave(tmp_path, experiment, jax.device_get(variables))
+    with pytest.raises(ValueError, match="got ResNet without one: take a run of a prm"):
+        moved(tmp_path)
