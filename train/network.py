@@ -3,6 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from prm_flax.interop.safetensors import About, Preprocessing
+from train.build import Experiment
+from train.sources import SOURCES
+
 
 class Network(NamedTuple):
     """A network with its weights, and what its images and classes are.
@@ -15,6 +19,7 @@ class Network(NamedTuple):
         std: of the normalisation.
         image_shape: (h, w, c).
         class_names: in the order of the logits.
+        resize: the shorter side of an image file, before the centre is cut out.
     """
 
     name: str
@@ -24,3 +29,29 @@ class Network(NamedTuple):
     std: Sequence[float]
     image_shape: tuple[int, int, int]
     class_names: Sequence[str]
+    resize: int = 0
+
+    @property
+    def about(self) -> About:
+        """What a file of the weights says of inputs and outputs."""
+        return About(
+            tuple(self.class_names),
+            Preprocessing(
+                tuple(self.mean), tuple(self.std), self.image_shape, self.resize
+            ),
+        )
+
+
+def network_of(experiment: Experiment, variables: Mapping[str, Any]) -> Network:
+    """An experiment's network with some weights."""
+    config, images = experiment.config, experiment.input
+    return Network(
+        config.model.name,
+        experiment.model_options,
+        variables,
+        config.data.mean,
+        config.data.std,
+        images.image_shape,
+        images.class_names,
+        SOURCES[config.data.source].resize(config),
+    )
