@@ -12,6 +12,7 @@ import numpy as np
 from etils import epath
 
 from prm_flax.errors import unknown
+from prm_flax.printable import printable
 from train.console import say
 from train.data.input import Input
 from train.data.shards import shorten
@@ -113,14 +114,15 @@ def old_run(workdir: epath.Path, class_names: Sequence[str]) -> str:
     """The sentence on a run that does not say what its classes are."""
     return (
         f"{workdir} was made before runs kept their classes: taken from the data as "
-        f"they are now, {len(class_names)} classes: {shorten(class_names)}."
+        f"they are now, {len(class_names)} classes: {_shown(class_names)}."
     )
 
 
 def _require_same(workdir: epath.Path, before: RunData, now: RunData) -> None:
-    lines = [*_classes_differ(before.class_names, now.class_names)]
-    for part in ("train", "test"):
-        lines += _list_differs(part, getattr(before, part), getattr(now, part))
+    lines = _classes_differ(before.class_names, now.class_names)
+    lines += _counts_differ(before, now)
+    # Where the classes or the counts are others, the lists are, too.
+    lines = lines or _lists_differ(before, now)
     if before.image_shape != now.image_shape:
         lines.append(f"image shape: was {before.image_shape}, is {now.image_shape}")
     if lines:
@@ -136,21 +138,34 @@ def _classes_differ(before: Sequence[str], now: Sequence[str]) -> list[str]:
     gone = [name for name in before if name not in set(now)]
     new = [name for name in now if name not in set(before)]
     if gone or new:
-        return [
-            f"classes: {shorten(gone) or 'none'} gone, {shorten(new) or 'none'} new"
-        ]
+        return [f"classes: {_shown(gone) or 'none'} gone, {_shown(new) or 'none'} new"]
     return [] if tuple(before) == tuple(now) else ["classes: the same in another order"]
 
 
-def _list_differs(part: str, before: ImageList, now: ImageList) -> list[str]:
-    if before.images != now.images:
-        return [f"{part} images: were {before.images:,}, are {now.images:,}"]
-    if before.digest != now.digest:
-        return [
-            f"{part} images: {now.images:,} as before, but other files, or files of "
-            "other sizes"
-        ]
-    return []
+def _counts_differ(before: RunData, now: RunData) -> list[str]:
+    return [
+        f"{part} images: were {old.images:,}, are {new.images:,}"
+        for part, old, new in _parts(before, now)
+        if old.images != new.images
+    ]
+
+
+def _lists_differ(before: RunData, now: RunData) -> list[str]:
+    return [
+        f"{part} images: {new.images:,} as before, but other files, or of other sizes"
+        for part, old, new in _parts(before, now)
+        if old.digest != new.digest
+    ]
+
+
+def _shown(names: Sequence[str]) -> str:
+    return shorten([printable(name) for name in names])
+
+
+def _parts(
+    before: RunData, now: RunData
+) -> tuple[tuple[str, ImageList, ImageList], ...]:
+    return ("train", before.train, now.train), ("test", before.test, now.test)
 
 
 def labels_by_name(trained: Sequence[str], found: Sequence[str]) -> np.ndarray:
@@ -169,5 +184,5 @@ def labels_by_name(trained: Sequence[str], found: Sequence[str]) -> np.ndarray:
     places = {name: place for place, name in enumerate(trained)}
     for name in found:
         if name not in places:
-            raise unknown("class in the data of a run", name, trained)
+            raise unknown("class for the network of this run", name, trained)
     return np.array([places[name] for name in found], np.int32)
