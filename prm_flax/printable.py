@@ -5,6 +5,10 @@ UTF-8, which `os.fsdecode` keeps as the surrogates U+DC80 to U+DCFF, and charact
 that end a line, move a cursor or turn the reading order round.
 """
 
+import io
+import re
+import sys
+
 CONTROL = (*range(0x20), *range(0x7F, 0xA0))
 SEPARATORS = (0x2028, 0x2029)
 # Marks, embeddings, overrides and isolates. What joins emoji is none of them.
@@ -36,3 +40,42 @@ def printable(name: str) -> str:
         caf\xe9 two\nlines 日本 🍋
     """
     return name.translate(ESCAPES)
+
+
+# Words and single separators between them, none of which is markup there.
+PLAIN = re.compile(r"([^\W_]+((, |[ _.,/-])[^\W_]+)*)?")
+
+
+def markdown(name: str) -> str:
+    """The name inside a line of Markdown, where it is to be read as it is.
+
+    Args:
+        name: any string. In a cell of a table a | needs a backslash besides.
+
+    Returns:
+        The name as `printable` shows it; as code where it has what Markdown, or HTML in
+        it, may take for markup.
+
+    Example:
+        >>> print(markdown("prm_resnet14"), markdown("$x_1^2$"), markdown("a`b"))
+        prm_resnet14 `$x_1^2$` ``a`b``
+    """
+    shown = printable(name)
+    if PLAIN.fullmatch(shown):
+        return shown
+    longest = max((len(run) for run in re.findall("`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    # One space at both ends is not part of the code, unless there is nothing else.
+    edges = shown[0] + shown[-1]
+    pad = " " if shown.strip(" ") and set(edges) & set(" `") else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def print_everything() -> None:
+    """Lets the program print any text: what the terminal cannot show, as escapes.
+
+    Standard error is so by itself. What is no terminal, a notebook's output above all,
+    takes everything.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
