@@ -11,6 +11,7 @@ from typing import Any
 import tyro
 
 from prm_flax.errors import unknown
+from prm_flax.printable import print_everything
 from train.build import ROOT
 from train.checkpoint import CheckpointError
 from train.compiled import keep_compiled_programs
@@ -103,6 +104,7 @@ ALIASES = MappingProxyType({"init": "init.file"})
 
 def main(arguments: Sequence[str]) -> int:
     """Runs a command line; returns the exit code."""
+    print_everything()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if arguments else 2

@@ -8,8 +8,16 @@ import jax
 import numpy as np
 
 from prm_flax.figures import maps, plots
+from prm_flax.figures.canvas import check_path
 from train import sharding
+<<<<<<< HEAD
 from train.build import Experiment
+=======
+from train.attempt import failure_of
+from train.build import Experiment, build, check_options, workdir_of
+from train.checkpoint import CheckpointError, Checkpoints
+from train.claim import FREE_TO_USE, check_same
+>>>>>>> names
 from train.config import Config, Predict
 from train.console import say
 from train.evaluate import evaluate, weights_of
@@ -41,8 +49,21 @@ def evaluate_run(config: Config) -> int:
 
 
 def predict(config: Config, what: Predict) -> int:
+<<<<<<< HEAD
     """Prints the classes of images and draws them; returns the exit code."""
     experiment = opened(_without_imagenet(config), images=not what.images)
+=======
+    """Prints the classes of images and draws them.
+
+    Returns:
+        The exit code: 1 where the classes were printed and the picture, which was asked
+        for too, could not be drawn.
+
+    Raises:
+        ValueError: wrong options; nothing was computed.
+    """
+    experiment = opened(_without_imagenet(config))
+>>>>>>> names
     if what.images:
         # Before the network is restored: a wrong file is an early error.
         images = np.stack([experiment.input.read(Path(path)) for path in what.images])
@@ -50,14 +71,15 @@ def predict(config: Config, what: Predict) -> int:
     else:
         images, labels = experiment.input.sample(what.count)
         names = [f"test image {i}" for i in range(len(images))]
+    output = check_path(what.output or _folder(experiment) / "predict.png")
     state = restore(experiment)
     classes = experiment.input.class_names
     probabilities, queries = look(experiment, state, images)
     for name, row in zip(names, probabilities, strict=True):
         say(f"{name}: {_best(row, classes)}")
-    output = Path(what.output or _folder(experiment) / "predict.png")
     n = min(len(images), DRAWN)
-    plots.predictions(
+    draw = functools.partial(
+        plots.predictions,
         output,
         images[:n],
         None if labels is None else labels[:n],
@@ -65,6 +87,8 @@ def predict(config: Config, what: Predict) -> int:
         classes,
         {stage: points[:n] for stage, points in queries.items()},
     )
+    if failure_of(str(output), draw):
+        return 1
     say(f"picture of {n}: {output}")
     return 0
 
