@@ -10,14 +10,8 @@ import numpy as np
 from prm_flax.figures import maps, plots
 from prm_flax.figures.canvas import check_path
 from train import sharding
-<<<<<<< HEAD
-from train.build import Experiment
-=======
 from train.attempt import failure_of
-from train.build import Experiment, build, check_options, workdir_of
-from train.checkpoint import CheckpointError, Checkpoints
-from train.claim import FREE_TO_USE, check_same
->>>>>>> names
+from train.build import Experiment
 from train.config import Config, Predict
 from train.console import say
 from train.evaluate import evaluate, weights_of
@@ -49,10 +43,6 @@ def evaluate_run(config: Config) -> int:
 
 
 def predict(config: Config, what: Predict) -> int:
-<<<<<<< HEAD
-    """Prints the classes of images and draws them; returns the exit code."""
-    experiment = opened(_without_imagenet(config), images=not what.images)
-=======
     """Prints the classes of images and draws them.
 
     Returns:
@@ -62,8 +52,7 @@ def predict(config: Config, what: Predict) -> int:
     Raises:
         ValueError: wrong options; nothing was computed.
     """
-    experiment = opened(_without_imagenet(config))
->>>>>>> names
+    experiment = opened(_without_imagenet(config), images=not what.images)
     if what.images:
         # Before the network is restored: a wrong file is an early error.
         images = np.stack([experiment.input.read(Path(path)) for path in what.images])
