@@ -19,7 +19,7 @@ from train.console import say
 from train.distributed import on_first
 from train.evaluate import weights_of
 from train.files import local
-from train.network import Network, network_of
+from train.network import Network, network_of, save_weights
 from train.program import PLATFORMS, make_program
 from train.trained import opened, restore
 
@@ -67,9 +67,7 @@ def export(network: Network, folder: Path, *, fold: bool = False) -> None:
     program = make_program(network, fold)
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "model.safetensors"
-    safetensors.save(
-        weights, network.name, network.options, network.variables, network.about
-    )
+    save_weights(network, weights)
     _check_weights(weights, network.variables)
     (folder / "model.stablehlo").write_bytes(program)
     (folder / "export.json").write_text(json.dumps(_described(network, fold), indent=1))

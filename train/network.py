@@ -1,8 +1,10 @@
 """What a trained network is, apart from the run that trained it."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from prm_flax.interop import safetensors
 from prm_flax.interop.safetensors import About, Preprocessing
 from train.build import Experiment
 from train.sources import SOURCES
@@ -40,6 +42,13 @@ class Network(NamedTuple):
                 tuple(self.mean), tuple(self.std), self.image_shape, self.resize
             ),
         )
+
+
+def save_weights(network: Network, path: Path) -> None:
+    """Writes a network's weights, and what its inputs and outputs mean, into a file."""
+    safetensors.save(
+        path, network.name, network.options, network.variables, network.about
+    )
 
 
 def network_of(experiment: Experiment, variables: Mapping[str, Any]) -> Network:
