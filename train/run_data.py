@@ -13,6 +13,7 @@ from etils import epath
 
 from prm_flax.errors import unknown
 from prm_flax.printable import printable
+from train.agree import same_everywhere
 from train.console import say
 from train.data.input import Input
 from train.data.shards import shorten
@@ -51,14 +52,26 @@ class RunData(NamedTuple):
 
 
 def data_of(images: Input) -> RunData:
-    """What there is to train on now."""
+    """What there is to train on now, the same for all processes of a run.
+
+    Raises:
+        ValueError: the processes find different images.
+    """
     train, test = images.digests
-    return RunData(
+    data = RunData(
         images.class_names,
         images.image_shape,
         ImageList(images.train_images, train),
         ImageList(images.test_images, test),
     )
+    if not same_everywhere(ascii(data)):
+        raise ValueError(
+            f"all processes of a run must find the same images, one finds others: here "
+            f"are {data.train.images:,} to train on and {data.test.images:,} to test "
+            f"on, of {len(data.class_names)} classes. Does data.root lead to the same "
+            "files on every machine?"
+        )
+    return data
 
 
 def read_data(workdir: epath.Path) -> RunData | None:
