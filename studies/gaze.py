@@ -14,6 +14,7 @@ from benchmarks.markdown import filled, grid
 from prm_flax.figures import maps
 from prm_flax.figures.runs import read_config
 from prm_flax.figures.weights import Weights, read_weights
+from prm_flax.printable import markdown
 from studies.agreement import block_means, correlations, ranks_at
 from studies.bootstrap import bootstrap
 from studies.judge import words
@@ -117,7 +118,7 @@ def _lines(run: Path, draws: int) -> list[list[str]]:
         for stage, answers in found.answers.items():
             values = answers[found.labels == label]
             cells = [_cell(column, draws) for column in values.T]
-            lines.append([run.name, name, stage, *cells])
+            lines.append([markdown(run.name), markdown(name), stage, *cells])
     return lines
 
 

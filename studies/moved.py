@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict
 from benchmarks.markdown import filled, grid
 from prm_flax.figures.runs import read_config
 from prm_flax.figures.weights import read_weights
+from prm_flax.printable import markdown
 from prm_flax.prm.functional import PRMParams
 from studies.intervals import signed
 from studies.probabilities import config_of, here
@@ -70,7 +71,7 @@ def said(runs: Sequence[Path]) -> str:
         runs: folders, as for `moved`.
     """
     lines = [
-        [run.name, place, *(_cell(*numbers[name]) for name in LEAVES)]
+        [markdown(run.name), place, *(_cell(*numbers[name]) for name in LEAVES)]
         for run in runs
         for place, numbers in moved(run).items()
     ]

@@ -89,6 +89,6 @@ def on_first(action: Callable[[], object]) -> None:
 
 def _tell(text: str) -> str:
     """The first process's text, on all."""
-    raw = text.encode()[:TOLD].ljust(TOLD, b"\0")
+    raw = text.encode(errors="backslashreplace")[:TOLD].ljust(TOLD, b"\0")
     sent = multihost_utils.broadcast_one_to_all(np.frombuffer(raw, np.uint8))
     return np.asarray(sent).tobytes().rstrip(b"\0").decode(errors="replace")

@@ -59,7 +59,7 @@ class Run:
         resumed = f", resumed at step {self.last_step}" if self.last_step else ""
         return (
             f"{e.config.model.name}: {parameter_count(e):,} parameters; "
-            f"{e.input.train_images:,} images, "
+            f"{e.input.train_images:,} images of {len(e.input.class_names)} classes, "
             f"{e.steps} steps of {e.config.batch_size} on "
             f"{len(devices)} × {devices[0].device_kind}; {e.workdir}{resumed}"
         )

@@ -24,8 +24,9 @@ def read_names(path: Path | None, classes: int) -> list[str]:
         return [f"class {k}" for k in range(classes)]
     rule = f"--class-names must have {classes} names, a line each or as JSON: {path}"
     try:
-        text = path.read_text()
-        found = json.loads(text) if path.suffix == ".json" else text.splitlines()
+        # Names that are no UTF-8 are names too.
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        found = json.loads(text) if path.suffix == ".json" else _lines(text)
         if isinstance(found, dict):
             found = [found[str(k)] for k in range(len(found))]
     except (OSError, ValueError, KeyError) as error:
@@ -36,3 +37,8 @@ def read_names(path: Path | None, classes: int) -> list[str]:
             f"{rule} has {count}. Is it of the data that the network was trained on?"
         )
     return [str(name).partition(",")[0] for name in found]
+
+
+def _lines(text: str) -> list[str]:
+    """Of the text: a name may have what `splitlines` takes for the end of one."""
+    return text.removesuffix("\n").split("\n") if text else []
