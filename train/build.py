@@ -126,7 +126,13 @@ def _assemble(
     optimizer = make_optimizer(optim, schedule)
     prepare = functools.partial(normalize, mean=data.mean, std=data.std)
     init = functools.partial(
-        init_state, model, optimizer, images.image_shape, config.seed, optim.ema > 0
+        init_state,
+        model,
+        optimizer,
+        images.image_shape,
+        config.seed,
+        ema=optim.ema > 0,
+        loss_scale=config.model.dtype == "float16",
     )
     mix = make_mix(data.mixup, data.cutmix)
     train_step = make_train_step(

@@ -86,6 +86,8 @@ class Run:
             "skipped_steps": int(state.skipped),
             "train_seconds": self.clock.read(),
         }
+        if state.loss_scale is not None:
+            record |= state.loss_scale.numbers()
         self.scalars.write(record)
         say(
             f"epoch {record['epoch']:6.2f}/{e.config.epochs}  step {step:6d}/{e.steps}"
