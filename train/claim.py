@@ -47,16 +47,21 @@ def claim(workdir: epath.Path, config: Config) -> None:
     Raises:
         WorkdirError: the folder holds a run whose numbers would be others.
     """
-    more = _recorded(workdir).get("epochs", config.epochs) <= config.epochs
-    longer = ("epochs",) if more and config.optim.schedule in OPEN_ENDED else ()
-    check_same(workdir, config, FREE_TO_RESUME + longer)
+    check_claim(workdir, config)
     text = json.dumps(_flat(config), indent=1) + "\n"
     write_whole(workdir / FILE, text.encode())
 
 
+def check_claim(workdir: epath.Path, config: Config) -> None:
+    """Raises WorkdirError if the folder holds a run whose numbers would be others."""
+    more = recorded(workdir).get("epochs", config.epochs) <= config.epochs
+    longer = ("epochs",) if more and config.optim.schedule in OPEN_ENDED else ()
+    check_same(workdir, config, FREE_TO_RESUME + longer)
+
+
 def started_from(workdir: epath.Path, config: Config) -> bool:
     """Whether the folder's run started from the weights that the config names."""
-    earlier, given = _recorded(workdir), _flat(config)
+    earlier, given = recorded(workdir), _flat(config)
     return all(earlier.get(name) == given[name] for name in ("init.file", "init.new"))
 
 
@@ -65,7 +70,7 @@ def check_same(workdir: epath.Path, config: Config, free: tuple[str, ...]) -> No
 
     `free` holds names of fields; with a dot at the end, of all below it.
     """
-    earlier = _recorded(workdir)
+    earlier = recorded(workdir)
     if not earlier:
         return
     # A field that came after the run was started had no effect on it: its default.
@@ -94,7 +99,7 @@ def _advice(earlier: dict[str, Any], given: dict[str, Any]) -> str:
     )
 
 
-def _recorded(workdir: epath.Path) -> dict[str, Any]:
+def recorded(workdir: epath.Path) -> dict[str, Any]:
     """The folder's config, path of each field -> its value; {} if it has none."""
     path = workdir / FILE
     if not path.exists():

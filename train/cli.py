@@ -24,6 +24,7 @@ from train.fit import fit
 from train.lock import WorkdirError
 from train.predict import evaluate_run, predict
 from train.preflight import preflight
+from train.trained import as_trained
 
 USAGE = """usage: python -m train COMMAND CONFIG [options]
 
@@ -95,6 +96,12 @@ COMMANDS: MappingProxyType[str, tuple[Callable[[Config], int], type[Config]]] = 
 )
 
 
+# These use a run that was trained before.
+OF_A_RUN = ("evaluate", "predict", "export")
+# Other names of fields.
+ALIASES = MappingProxyType({"init": "init.file"})
+
+
 def main(arguments: Sequence[str]) -> int:
     """Runs a command line; returns the exit code."""
     print_everything()
@@ -106,6 +113,8 @@ def main(arguments: Sequence[str]) -> int:
         config = parse(arguments[0], arguments[1:], options)
         keep_compiled_programs()
         with joined(config):
+            if arguments[0] in OF_A_RUN:
+                config = as_trained(config, typed(arguments[2:]))
             return command(config)
     except (ValueError, WorkdirError, FetchError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -136,6 +145,13 @@ def parse(name: str, arguments: Sequence[str], options: type[Config]) -> Config:
         default=options(**fields),
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
     )
+
+
+def typed(arguments: Sequence[str]) -> frozenset[str]:
+    """The fields that flags give: "--data.image-size 64" gives data.image_size."""
+    flags = (word[2:] for word in arguments if word.startswith("--"))
+    names = (flag.partition("=")[0].replace("-", "_") for flag in flags)
+    return frozenset(ALIASES.get(name, name) for name in names)
 
 
 def load_config(path: Path) -> Config:

@@ -11,18 +11,16 @@ from prm_flax.figures import maps, plots
 from prm_flax.figures.canvas import check_path
 from train import sharding
 from train.attempt import failure_of
-from train.build import Experiment, build, check_options, workdir_of
-from train.checkpoint import CheckpointError, Checkpoints
-from train.claim import FREE_TO_USE, check_same
+from train.build import Experiment
 from train.config import Config, Predict
 from train.console import say
 from train.evaluate import evaluate, weights_of
 from train.files import local
-from train.init_file import read_init
-from train.initial import first_state, uses_file
+from train.initial import uses_file
 from train.metrics import scalars
 from train.state import TrainState
 from train.step import normalize
+from train.trained import opened, restore
 
 # Images in a picture.
 DRAWN = 16
@@ -54,7 +52,7 @@ def predict(config: Config, what: Predict) -> int:
     Raises:
         ValueError: wrong options; nothing was computed.
     """
-    experiment = opened(_without_imagenet(config))
+    experiment = opened(_without_imagenet(config), images=not what.images)
     if what.images:
         # Before the network is restored: a wrong file is an early error.
         images = np.stack([experiment.input.read(Path(path)) for path in what.images])
@@ -95,36 +93,7 @@ def _without_imagenet(config: Config) -> Config:
 
 def _folder(experiment: Experiment) -> Path:
     """Where the picture goes: the run's folder, or here if there is no run."""
-    return Path() if uses_file(experiment) else local(experiment.workdir)
-
-
-def opened(config: Config) -> Experiment:
-    """What uses a trained network: where there is none, no images are asked for."""
-    check_options(config, sharding.make_mesh().size)
-    if config.init.file is None:
-        check_trained(config)
-    return build(config)
-
-
-def check_trained(config: Config) -> None:
-    """Raises an error unless the config's folder has a run of its network."""
-    workdir = workdir_of(config)
-    if not (workdir / "checkpoints").is_dir():
-        raise CheckpointError(
-            f"no run in {workdir}. Train first: python -m train fit …, with the same "
-            "config and --workdir. Or give a file of weights: --init FILE."
-        )
-    check_same(workdir, config, FREE_TO_USE)
-
-
-def restore(experiment: Experiment) -> TrainState:
-    """The last state that the experiment's run saved, or the weights of init.file."""
-    if uses_file(experiment):
-        return first_state(experiment, read_init(experiment))
-    check_trained(experiment.config)
-    checkpoints = Checkpoints(experiment.workdir / "checkpoints")
-    state, _ = checkpoints.restore(experiment.abstract_state)
-    return state
+    return Path() if uses_file(experiment.config) else local(experiment.workdir)
 
 
 def look(experiment: Experiment, state: TrainState, images: np.ndarray):

@@ -12,13 +12,13 @@ from typing import Any
 from etils import epath
 
 from prm_flax.figures import plots
-from prm_flax.interop import safetensors
 from prm_flax.printable import markdown
 from train.attempt import failure_of
 from train.build import Experiment, parameter_count
 from train.console import say
 from train.evaluate import weights_of
 from train.files import write_whole
+from train.network import network_of, save_weights
 from train.predict import DRAWN, look
 from train.scalars import Scalars
 from train.state import TrainState
@@ -66,8 +66,7 @@ def _write_weights(experiment: Experiment, state: TrainState) -> None:
     for kind, weights in weights_of(state).items():
 
         def save(path: Path, weights: TrainState = weights) -> None:
-            name, options = experiment.config.model.name, experiment.model_options
-            safetensors.save(path, name, options, weights.variables)
+            save_weights(network_of(experiment, weights.variables), path)
 
         _made(experiment.workdir / WEIGHTS[kind], save)
 

@@ -20,7 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from prm_flax.backbones.registry import create_model
-from prm_flax.interop.metadata import build, describe
+from prm_flax.interop import metadata as described
+from prm_flax.interop.metadata import UNKNOWN, build, describe
+from prm_flax.interop.metadata import About as About
+from prm_flax.interop.metadata import Preprocessing as Preprocessing
 from prm_flax.interop.shapes import flatten, require_fit, unflatten
 
 # Names the format gives to dtypes; any other name is no dtype of a weight.
@@ -34,6 +37,7 @@ def save(
     model_name: str,
     options: Mapping[str, Any],
     variables: Mapping[str, Any],
+    about: About = UNKNOWN,
 ) -> None:
     """Writes a model's weights; the file is complete, or not there at all.
 
@@ -42,6 +46,8 @@ def save(
         model_name: as for `create_model`.
         options: its keywords, num_classes among them: text, numbers, None and dtypes.
         variables: the model's "params" and "batch_stats".
+        about: the names of its classes and what is done with its images, see
+            `read_about`.
 
     Raises:
         ValueError: before anything is written: an option that cannot be stored, or
@@ -64,7 +70,7 @@ def save(
 
     Reference: https://huggingface.co/docs/safetensors.
     """
-    metadata = describe(model_name, options)
+    metadata = describe(model_name, options, about)
     leaves = flatten(variables)
     require_fit(create_model(model_name, **options), leaves, "the variables")
     tensors = {"/".join(p): np.asarray(leaf, order="C") for p, leaf in leaves.items()}
@@ -104,10 +110,33 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
     return model, unflatten(leaves)
 
 
+def read_about(path: str | os.PathLike[str]) -> About:
+    """What a file says of a network's inputs and outputs.
+
+    Args:
+        path: of a file that `save` wrote.
+
+    Returns:
+        The names of the classes and the preprocessing, as far as they are known.
+
+    Raises:
+        ValueError: the file is damaged.
+        OSError: the file cannot be read.
+    """
+    place = os.fspath(path)
+    try:
+        with safe_open(place, framework="np") as file:
+            return described.read_about(file.metadata() or {}, place)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{place} must be a complete safetensors file: {error}. Copy it again."
+        ) from error
+
+
 def _shape(file: Any, name: str) -> jax.ShapeDtypeStruct:
-    described = file.get_slice(name)
-    dtype = STORED.get(described.get_dtype(), np.bool_)
-    return jax.ShapeDtypeStruct(tuple(described.get_shape()), dtype)
+    tensor = file.get_slice(name)
+    dtype = STORED.get(tensor.get_dtype(), np.bool_)
+    return jax.ShapeDtypeStruct(tuple(tensor.get_shape()), dtype)
 
 
 def _ordered(data: bytes) -> bytes:
