@@ -43,7 +43,7 @@ def printable(name: str) -> str:
 
 
 # Words and single separators between them, none of which is markup there.
-PLAIN = re.compile(r"([^\W_]+((, |[ _.,/-])[^\W_]+)*)?")
+PLAIN = re.compile(r"(/?[^\W_]+((, |[ _.,/-])[^\W_]+)*)?")
 
 
 def markdown(name: str) -> str:

@@ -1,16 +1,29 @@
 """A name is shown as one line that can be encoded, whatever it is made of."""
 
+import contextlib
+import io
+import itertools
 import os
+import sys
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
-from prm_flax.printable import printable
+import prm_flax.figures.__main__
+import prm_flax.paper.__main__
+import studies.__main__
+import train.cli
+from benchmarks.markdown import grid
+from prm_flax.printable import markdown, printable
+from train.console import say
 
 ANY_CHARACTER = st.integers(0, 0x10FFFF).map(chr)
 ANY_NAME = st.lists(ANY_CHARACTER, max_size=20).map("".join)
+# Of what Markdown and HTML take for markup.
+MARKUP = st.text("a1_*`|<>[]()#&;$~!\\:. -\n", max_size=12)
 
 
 @pytest.mark.parametrize(
@@ -68,3 +81,62 @@ def test_bytes_and_characters_are_told_apart():
         os.fsdecode(bytes([byte])) for byte in range(0x80, 0x100)
     ]
     assert len(set(map(printable, everything))) == len(everything)
+
+
+def words_of(markdown_text, tag):
+    """What a reader sees of the paragraphs, heads or cells of Markdown."""
+    parser = MarkdownIt("commonmark").enable("table")
+    tokens = parser.parse(markdown_text)
+    inside = itertools.pairwise(tokens)
+    return [
+        "".join(child.content for child in token.children)
+        for opened, token in inside
+        if opened.type == f"{tag}_open"
+    ]
+
+
+@settings(max_examples=100)
+@given(ANY_NAME | MARKUP)
+def test_markdown_shows_the_name_as_it_is(name):
+    assume(name)
+    shown = printable(name)
+    assert words_of(f"# {markdown(name)}", "heading") == [shown]
+    assert words_of(f"of {markdown(name)}, all", "paragraph") == [f"of {shown}, all"]
+    table = grid(["run", "it"], [[markdown(name), "1"]])
+    assert words_of(table, "td") == [shown, "1"]
+
+
+@pytest.mark.parametrize(
+    "name", ["prm_resnet14", "runs/one", "/tmp/a", "T-shirt/top", "Löwe, jung", "日本"]
+)
+def test_ordinary_names_need_no_marks(name):
+    assert markdown(name) == name
+
+
+def test_what_html_takes_for_markup_is_shown_as_it_is():
+    html = MarkdownIt("commonmark").render(markdown("<b>&amp;</b>"))
+    assert html == "<p><code>&lt;b&gt;&amp;amp;&lt;/b&gt;</code></p>\n"
+
+
+COMMANDS = (train.cli, prm_flax.figures.__main__, prm_flax.paper.__main__)
+COMMANDS += (studies.__main__,)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.__name__)
+def test_a_terminal_of_any_encoding_shows_any_name(command, encoding, monkeypatch):
+    written = io.BytesIO()
+    terminal = io.TextIOWrapper(written, encoding)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with contextlib.suppress(SystemExit):
+        command.main(["--help"])
+    say("caf\udce9 × 日本")
+    terminal.flush()
+    last = written.getvalue().decode(encoding).splitlines()[-1]
+    shown = "caf\\xe9 × 日本"
+    assert last == shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def test_what_is_said_is_one_line(capsys):
+    say("a name of\ntwo lines")
+    assert capsys.readouterr().out == "a name of\\ntwo lines\n"

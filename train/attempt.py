@@ -19,7 +19,8 @@ def failure_of(name: str, draw: Callable[[], object]) -> str:
     try:
         draw()
     except Exception as error:
-        why = printable(f"{type(error).__name__}: {error}")
+        kind, text = type(error).__name__, str(error)
+        why = printable(f"{kind}: {text}" if text else kind)
         say(f"{name} could not be drawn: {why}")
         return why
     return ""

@@ -24,8 +24,7 @@ def read_names(path: Path | None, classes: int) -> list[str]:
         return [f"class {k}" for k in range(classes)]
     rule = f"--class-names must have {classes} names, a line each or as JSON: {path}"
     try:
-        # Names that are no UTF-8 are names too.
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        text = path.read_text(encoding="utf-8")
         found = json.loads(text) if path.suffix == ".json" else _lines(text)
         if isinstance(found, dict):
             found = [found[str(k)] for k in range(len(found))]

@@ -35,7 +35,7 @@ def draw_accuracy(path: str | os.PathLike, runs: HeadsRuns) -> None:
     if runs.plain:
         _plain(axes, runs, not below)
     axes.set_xlabel("heads $g$")
-    words = fitted(runs.dataset, HEIGHT - 0.7, 10, form="top-1 accuracy on {}, %")
+    words = fitted(runs.dataset, HEIGHT - 0.5, 10, form="top-1 accuracy on {}, %")
     axes.set_ylabel(words, size=10, parse_math=False)
     axes.margins(y=0.15)
     axes.spines[["top", "right"]].set_visible(False)
