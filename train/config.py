@@ -72,7 +72,8 @@ class Model:
     remat: bool = False
     """Recompute the blocks in the backward pass: less memory, more time."""
     dtype: Literal["float32", "bfloat16", "float16", "float64"] | None = None
-    """Of the computation; parameters stay float32."""
+    """Of the computation; parameters stay float32. In float16 the loss is scaled, so
+    that small gradients do not become 0, by what the large ones allow."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 FIRST = 2.0**16
 LARGEST = 2.0**24
-# Updates in a row after which a larger scale is tried.
+# Updates after which a larger scale is tried.
 PATIENCE = 2000
 
 
@@ -22,13 +22,13 @@ class LossScale:
     as the gradients allow, since one beyond 65504 is infinite:
 
     * gradients that are not finite: the update is left out and S halved, down to 1;
-    * 2,000 updates in a row: S is doubled, up to 2^24.
+    * 2,000 updates since that or the last of these: S is doubled, up to 2^24.
 
     Reference: Micikevicius et al. 2018, arXiv:1710.03740, section 3.2.
 
     Attributes:
         value: () float32, S.
-        good: () int32, updates in a row since S last changed.
+        good: () int32, updates since then.
         overflows: () int32, of the steps, those whose update was left out for it.
     """
 

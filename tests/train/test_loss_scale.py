@@ -80,7 +80,7 @@ HALF, FULL = Dense(jnp.float16), Dense(jnp.float32)
 
 
 def numbers(state):
-    """Scale, updates in a row, overflows; steps, skipped ones, the bad one."""
+    """Scale, updates at it, overflows; steps, skipped ones, the bad one."""
     scale = state.loss_scale
     found = (*vars(scale).values(), state.step, state.skipped, state.bad_step)
     return tuple(float(number) for number in found)
@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_finite_is_a_bad_step_at_any_scale(skip, counted):
         ((2**24, 1999), (2**24, 0)),  # the largest
     ],
 )
-def test_two_thousand_updates_in_a_row_double_the_scale(before, after):
+def test_two_thousand_updates_double_the_scale(before, after):
     value, good = before
     scale = LossScale(jnp.float32(value), jnp.int32(good), jnp.int32(3))
     got = scale.after_update()
