@@ -4,14 +4,18 @@ Pickles of a magic number, the format's version, facts of the machine, the objec
 the storages' keys; then for each key a count (8 bytes) and as many numbers.
 """
 
+import pickle
 import struct
 from typing import Any
 
 from prm_flax.interop.pth.archive import Archive, expect_size, require_little_endian
+from prm_flax.interop.pth.machine import PROTOCOLS
 from prm_flax.interop.pth.opcodes import load
 from prm_flax.interop.pth.records import Storage
 
-LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+MAGIC = 0x1950A86A20F9469CFC6C
+# Pickles of it: what a file begins with.
+LEGACY_MAGICS = tuple(pickle.dumps(MAGIC, protocol) for protocol in PROTOCOLS)
 LEGACY_VERSION = 1001
 
 
@@ -24,7 +28,7 @@ def open_legacy(data: bytes) -> Archive:
     Raises:
         ValueError: a pickle is damaged, or a storage is cut off.
     """
-    version = load(data, len(LEGACY_MAGIC))
+    version = load(data, load(data).end)
     if version.value != LEGACY_VERSION:
         raise ValueError(f"the legacy format of version {LEGACY_VERSION} is read.")
     machine = load(data, version.end)
