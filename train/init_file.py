@@ -10,9 +10,9 @@ import numpy as np
 from prm_flax.backbones.registry import PREFIXES
 from prm_flax.errors import unknown
 from prm_flax.interop import safetensors
-from prm_flax.interop.matching import MismatchError, has_part
+from prm_flax.interop.kinds import CLASSIFIER, has_part
 from prm_flax.interop.names import torch_entries
-from prm_flax.interop.report import report
+from prm_flax.interop.report import MismatchError
 from prm_flax.interop.shapes import Path, flatten
 from prm_flax.interop.torch import from_state_dict, read_pth, to_state_dict
 from train.build import Experiment

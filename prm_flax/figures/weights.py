@@ -11,7 +11,8 @@ from prm_flax.backbones.registry import create_model
 from prm_flax.figures import runs
 from prm_flax.interop import safetensors
 from prm_flax.interop.insert import insert_prm
-from prm_flax.interop.matching import clean, has_part
+from prm_flax.interop.kinds import has_part
+from prm_flax.interop.matching import clean
 from prm_flax.interop.shapes import SAMPLE, flatten, make_template, unflatten
 from prm_flax.interop.torch import from_state_dict, read_pth
 from prm_flax.prm.initial import INITIALIZERS

@@ -64,7 +64,7 @@ class Machine:
         return tuple([self.stack.pop() for _ in range(count)][::-1])
 
     def drop(self) -> None:
-        """Forgets the uppermost object, or the uppermost mark if nothing is above it."""
+        """Forgets the uppermost object, or a mark with nothing above it."""
         if self.stack:
             self.stack.pop()
         else:

@@ -3,7 +3,7 @@
 import logging
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,9 +85,7 @@ def read_pth(
     return contents.arrays
 
 
-def read_contents(
-    path: str | os.PathLike[str], *, average: bool = False
-) -> Contents:
+def read_contents(path: str | os.PathLike[str], *, average: bool = False) -> Contents:
     """`read_pth` that tells where the weights stood, instead of the log.
 
     Example:
