@@ -15,7 +15,7 @@ class MismatchError(ValueError):
 
     Attributes:
         problems: a line for each name that does not fit.
-        names: these names.
+        names: these names, line by line.
         kind: what is the matter with all of them; "" if that is not known.
     """
 
@@ -26,7 +26,7 @@ class MismatchError(ValueError):
         advice: str,
         kind: str = "",
     ):
-        self.names = list(dict.fromkeys(name for name, _ in problems))
+        self.names = [name for name, _ in problems]
         self.problems = [line for _, line in problems]
         self.kind = kind
         got = f", got weights of {kind}" if kind else ""

@@ -52,7 +52,7 @@ def _frozenset(machine: Machine) -> Global:
     return FROZENSET
 
 
-OPCODES: MappingProxyType[bytes, Callable[[Machine], None]] = MappingProxyType(
+OPCODES: MappingProxyType[bytes, Callable[[Machine], object]] = MappingProxyType(
     {
         pickle.PROTO: Machine.protocol,
         pickle.FRAME: lambda m: m.number("<Q"),
