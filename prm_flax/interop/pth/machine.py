@@ -18,6 +18,8 @@ MAX_PICKLE_BYTES = 4 << 20
 PROTOCOLS = range(2, 6)
 # Of a module or a class: names may not be made longer than the file, by repeating them.
 MAX_NAME = 300
+# Of a call: a tuple may be named again and again, and would be copied each time.
+MAX_ARGUMENTS = 8
 
 
 class Machine:
@@ -130,6 +132,8 @@ class Machine:
             raise TypeError("a call of a type of storage")
         if str(function) not in CALLS:
             return function
+        if len(arguments) > MAX_ARGUMENTS:
+            raise TypeError(f"a call with more than {MAX_ARGUMENTS} arguments")
         if arguments and type(arguments[0]) is Global:
             return arguments[0]
         return CALLS[str(function)](*arguments)
