@@ -33,6 +33,11 @@ def check_config(config: Config) -> None:
             f"init.new needs init.file, the weights that all else starts from (--init "
             f"FILE), got {', '.join(config.init.new)} and no file"
         )
+    if config.init.weights != "raw" and config.init.file is None:
+        wrong.append(
+            "init.weights says which weights of init.file are taken (--init FILE), got "
+            f"{config.init.weights} and no file"
+        )
     if wrong:
         raise ValueError("; ".join(wrong) + ".")
 

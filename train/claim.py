@@ -61,8 +61,9 @@ def check_claim(workdir: epath.Path, config: Config) -> None:
 
 def started_from(workdir: epath.Path, config: Config) -> bool:
     """Whether the folder's run started from the weights that the config names."""
-    earlier, given = recorded(workdir), _flat(config)
-    return all(earlier.get(name) == given[name] for name in ("init.file", "init.new"))
+    earlier, given = _flat(Config(name="")) | recorded(workdir), _flat(config)
+    names = ("init.file", "init.weights", "init.new")
+    return all(earlier[name] == given[name] for name in names)
 
 
 def check_same(workdir: epath.Path, config: Config, free: tuple[str, ...]) -> None:

@@ -172,12 +172,15 @@ class Init:
     """The weights that a run starts from; a resumed run goes on with its own."""
 
     file: Annotated[str | None, tyro.conf.arg(aliases=("--init",))] = None
-    """A .pth file with PyTorch's names, or a .safetensors file of ours; None draws the
-    weights at random. `predict`, `evaluate` and `export` use them as they are unless
-    the run's folder has a run that started from them."""
+    """A .pth or .safetensors file with the names of torchvision, timm or the authors, a
+    .safetensors file of ours, or a run's folder; None draws the weights at random.
+    `predict`, `evaluate` and `export` use them as they are unless the run's folder has
+    a run that started from them."""
     new: Words = ()
     """What starts fresh although there is a file, parts of PyTorch's names: prm (PRMs
     are put in so that the outputs stay), fc (the classifier)."""
+    weights: Literal["raw", "average"] = "raw"
+    """Which, of a file or a run that has both: as trained, or their moving average."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""`--init FILE --init.new prm,fc`: what a file of weights gives a network."""
+"""`--init FILE --init.new prm,fc`: what a file or a run's folder gives a network."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path as File
 from types import MappingProxyType
 
@@ -9,24 +9,23 @@ import numpy as np
 
 from prm_flax.backbones.registry import PREFIXES
 from prm_flax.errors import unknown
+from prm_flax.figures.runs import CONFIG, WEIGHTS
 from prm_flax.interop import safetensors
-from prm_flax.interop.matching import MismatchError, has_part
+from prm_flax.interop.kinds import CLASSIFIER, has_part
 from prm_flax.interop.names import torch_entries
-from prm_flax.interop.report import report
+from prm_flax.interop.pth import Contents, read_contents
+from prm_flax.interop.report import MismatchError
 from prm_flax.interop.shapes import Path, flatten
-from prm_flax.interop.torch import from_state_dict, read_pth, to_state_dict
+from prm_flax.interop.torch import from_state_dict, to_state_dict
 from train.build import Experiment
+from train.console import say
 from train.data import samples
 
-# The last layer has either name; one stands for both.
-CLASSIFIER = ("fc", "classifier")
 # What people mean to start anew, and the names that it has.
 USUAL = MappingProxyType({"prm": ("prm",), "fc": CLASSIFIER})
 
-# Ending of a file -> its reader; of all other endings, PyTorch's.
-READERS: MappingProxyType[str, Callable[[File], dict[str, np.ndarray]]] = (
-    MappingProxyType({".safetensors": lambda f: to_state_dict(*safetensors.load(f))})
-)
+# Kind of weights -> their file in a run's folder.
+OF_RUN = MappingProxyType({"raw": WEIGHTS, "average": "model_ema.safetensors"})
 
 
 def read_init(experiment: Experiment) -> dict[Path, jax.Array]:
@@ -36,22 +35,23 @@ def read_init(experiment: Experiment) -> dict[Path, jax.Array]:
         Path of a leaf -> its array; the leaves of init.new are not among them.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no file of weights; init.new names no part of the network; or
-            the network and the file differ elsewhere.
+        FileNotFoundError: there is no such file, or no weights in the folder.
+        ValueError: it is no file of weights, or has not those of init.weights; init.new
+            names no part of the network; or the network and the file differ elsewhere.
     """
     init, model = experiment.config.init, experiment.config.model.name
     if init.file is None:
         return {}
     shapes = experiment.abstract_state.variables
     parts = _parts(init.new, torch_entries(flatten(shapes)), model)
-    arrays = _read(File(init.file))
+    arrays = _read(File(init.file), init.weights)
     try:
         found = from_state_dict(experiment.model, arrays, into=shapes, new=parts)
     except MismatchError as error:
         rule = f"{init.file} must fit {model}"
         advice = _advice(error.names, model, init.new)
-        raise ValueError(report(rule, error.problems, advice)) from None
+        problems = list(zip(error.names, error.problems, strict=True))
+        raise MismatchError(rule, problems, advice, error.kind) from None
     wanted = flatten(shapes)
     return {
         path: leaf.astype(wanted[path].dtype)
@@ -60,14 +60,65 @@ def read_init(experiment: Experiment) -> dict[Path, jax.Array]:
     }
 
 
-def _read(file: File) -> dict[str, np.ndarray]:
-    if not file.is_file():
+def _read(path: File, kind: str) -> dict[str, np.ndarray]:
+    """The arrays of a file or a run's folder; says which, if it has two kinds."""
+    contents = _of_run(path, kind) if path.is_dir() else _of_file(path, kind)
+    if contents.which:
+        (other,) = OF_RUN.keys() - {kind}
+        say(f"{path}: {contents.which}; --init.weights {other} takes those")
+    return contents.arrays
+
+
+def _of_run(folder: File, kind: str) -> Contents:
+    files = {k: folder / name for k, name in OF_RUN.items()}
+    if not files["raw"].is_file():
+        raise FileNotFoundError(_no_weights(folder))
+    if not files[kind].is_file():
         raise FileNotFoundError(
-            f"init.file must be a file of weights, .pth or .safetensors: {file} is not "
-            "there. The public MobileNetV2 is fetched by `make weights`, into "
-            f"{samples.folder()}."
+            f"init.weights is average, and {folder} has no {OF_RUN[kind]}: its run "
+            "kept no average (--optim.ema). Take --init.weights raw."
         )
-    return READERS.get(file.suffix, read_pth)(file)
+    (other,) = files.keys() - {kind}
+    beside = OF_RUN[other] if files[other].is_file() else None
+    arrays = _of_safetensors(files[kind])
+    return Contents(arrays, OF_RUN[kind], beside, kind == "average")
+
+
+def _no_weights(folder: File) -> str:
+    if not (folder / CONFIG).is_file():
+        return (
+            f"init.file must be a run's folder or a file of weights: {folder} has "
+            f"neither {CONFIG} nor {WEIGHTS}. Is the path right?"
+        )
+    return (
+        f"init.file must be the folder of a run that has finished: {folder} has no "
+        f"{WEIGHTS} yet. Let its fit go on to the end; or write what is saved, python "
+        f"-m train export CONFIG --workdir {folder}, and take --init {folder}/export."
+    )
+
+
+def _of_file(path: File, kind: str) -> Contents:
+    if not path.is_file():
+        raise FileNotFoundError(
+            "init.file must be a run's folder or a file of weights, .pth or "
+            f".safetensors: {path} is not there. The public MobileNetV2 is fetched by "
+            f"`make weights`, into {samples.folder()}."
+        )
+    if path.suffix != ".safetensors":
+        return read_contents(path, average=kind == "average")
+    if kind == "average":
+        raise ValueError(
+            f"init.weights is average, and {path} has one kind of weights alone. Take "
+            f"--init.weights raw. (The average of a run is in {OF_RUN[kind]}.)"
+        )
+    return Contents(_of_safetensors(path), path.name, None, False)
+
+
+def _of_safetensors(path: File) -> dict[str, np.ndarray]:
+    """The arrays by PyTorch's names, whoever wrote the file."""
+    if safetensors.is_own(path):
+        return to_state_dict(*safetensors.load(path))
+    return safetensors.read_tensors(path)
 
 
 def _parts(new: Sequence[str], names: Iterable[str], model: str) -> tuple[str, ...]:

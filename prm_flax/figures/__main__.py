@@ -21,19 +21,22 @@ def _weights(command: Parser) -> None:
     command.add_argument(
         "weights",
         metavar="WEIGHTS",
-        help="a run's folder, a .safetensors file of ours, or a .pth file",
+        help="a run's folder, or a file: .safetensors, .pth or .pt",
     )
     command.add_argument(
-        "--model", dest="name", metavar="NAME", help="of a .pth file's network"
+        "--model",
+        dest="name",
+        metavar="NAME",
+        help="of the network, where the file does not say it",
     )
     command.add_argument(
-        "--ddof", type=int, choices=(0, 1), help="1 for the authors' .pth files"
+        "--ddof", type=int, choices=(0, 1), help="1 for the authors' files"
     )
     command.add_argument(
         "--fresh-prm",
         dest="fresh",
         action="store_true",
-        help="put untrained PRMs into a .pth file's plain network",
+        help="put untrained PRMs into the plain network of such a file",
     )
 
 

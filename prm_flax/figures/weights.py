@@ -11,12 +11,13 @@ from prm_flax.backbones.registry import create_model
 from prm_flax.figures import runs
 from prm_flax.interop import safetensors
 from prm_flax.interop.insert import insert_prm
-from prm_flax.interop.matching import clean, has_part
+from prm_flax.interop.kinds import has_part
+from prm_flax.interop.matching import clean
 from prm_flax.interop.shapes import SAMPLE, flatten, make_template, unflatten
 from prm_flax.interop.torch import from_state_dict, read_pth
 from prm_flax.prm.initial import INITIALIZERS
 
-ENDINGS = ".safetensors, .pth or .pt"
+ENDINGS = (".safetensors", ".pth", ".pt")
 # The last layer's bias in PyTorch's names: as long as there are classes.
 CLASSIFIERS = ("fc.bias", "classifier.1.bias", "classifier.bias")
 
@@ -52,35 +53,41 @@ def read_weights(
 
     Args:
         path: of a .safetensors file of this library, of the folder of a run, or of a
-            .pth file of the authors' or torchvision's program.
-        name: as for `create_model`; for .pth files, which do not say it.
-        ddof: PRM's, for .pth files.
-        fresh: the .pth file is of the plain network and gets fresh PRMs, which leave
-            its outputs as they are, see `interop.insert`.
+            .pth or .safetensors file with the names of the authors' program,
+            torchvision or timm.
+        name: as for `create_model`; for files of other programs, which do not say it.
+        ddof: PRM's, for files of other programs.
+        fresh: the file is of the plain network and gets fresh PRMs, which leave its
+            outputs as they are, see `interop.insert`.
 
     Raises:
         ValueError: path is none of these or damaged, `name` is missing, or does not go
             with a file that says what it is, or the weights are another network's.
         OSError: the file cannot be read.
     """
-    if path.is_dir() or path.suffix == ".safetensors":
+    if not path.is_dir() and path.suffix not in ENDINGS:
+        raise ValueError(
+            "WEIGHTS must be the folder of a run or end in .safetensors, .pth or .pt, "
+            f"got {path}."
+        )
+    if path.is_dir() or _is_own(path):
         if name is not None or ddof is not None or fresh:
             raise ValueError(
-                f"--model, --ddof and --fresh-prm are for .pth files: {path} says "
-                "itself what network it is. Leave them out."
+                "--model, --ddof and --fresh-prm are for files of other programs: "
+                f"{path} says itself what network it is. Leave them out."
             )
         return _own(path)
-    if path.suffix not in (".pth", ".pt"):
-        raise ValueError(
-            f"WEIGHTS must be the folder of a run or end in {ENDINGS}, got {path}."
-        )
     if name is None:
         raise ValueError(
             f"{path} does not say what network it is of: add --model NAME, such as "
             "--model mobilenet_v2."
         )
-    _require(path)
     return _foreign(path, name, ddof, fresh)
+
+
+def _is_own(path: Path) -> bool:
+    _require(path)
+    return path.suffix == ENDINGS[0] and safetensors.is_own(path)
 
 
 def _own(path: Path) -> Weights:
@@ -102,7 +109,8 @@ def _require(path: Path, advice: str = "Is the path right?") -> None:
 
 
 def _foreign(path: Path, name: str, ddof: int | None, fresh: bool) -> Weights:
-    arrays = clean(read_pth(path))
+    read = safetensors.read_tensors if path.suffix == ENDINGS[0] else read_pth
+    arrays = clean(read(path))
     counts = [len(arrays[layer]) for layer in CLASSIFIERS if layer in arrays]
     options = {} if ddof is None else {"ddof": ddof}
     model = create_model(name, num_classes=counts[0] if counts else 1000, **options)

@@ -1,16 +1,16 @@
 """A state dict held against a model: all failures in one error."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from prm_flax.interop.kinds import kind_of
 from prm_flax.interop.names import COUNTER, Entry, torch_entries
-from prm_flax.interop.report import differences, report
-from prm_flax.interop.shapes import Shapes, make_template
+from prm_flax.interop.report import MismatchError, differences
+from prm_flax.interop.shapes import Shapes, Template
 
 _ADVICE = (
     "Check the model's name, num_classes and options. Parts that should start fresh go "
@@ -18,34 +18,45 @@ _ADVICE = (
 )
 
 
-class MismatchError(ValueError):
-    """A state dict that does not fit a model.
+# Of what wraps a network in PyTorch: DataParallel and averages, compile, programs.
+WRAPPERS = ("module.", "_orig_mod.", "model.")
 
-    Attributes:
-        problems: a line for each name that does not fit.
-        names: these names.
+
+def clean(
+    state_dict: Mapping[str, ArrayLike], own: Collection[str] = ()
+) -> dict[str, np.ndarray]:
+    """Arrays without counters, other scalars, and the prefixes of wrappers.
+
+    Args:
+        state_dict: arrays by name. A prefix is dropped if all names have it, those of
+            scalars apart.
+        own: the network's names, for prefixes and scalars that are its own.
     """
-
-    def __init__(self, problems: list[str], names: list[str]):
-        super().__init__(report("a state dict must fit the model", problems, _ADVICE))
-        self.problems, self.names = problems, names
-
-
-def clean(state_dict: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
-    """Arrays without batch counters, and without a prefix "module." of all names."""
-    prefix = "module."
-    drop = len(prefix) if all(name.startswith(prefix) for name in state_dict) else 0
-    named = {name[drop:]: array for name, array in state_dict.items()}
-    return {
-        name: np.asarray(array)
-        for name, array in named.items()
-        if name.rpartition(".")[2] != COUNTER
-    }
+    arrays = {name: np.asarray(array) for name, array in state_dict.items()}
+    prefix = _wrapping([n for n, a in arrays.items() if _is_weight(n, a, own)], own)
+    named = {name.removeprefix(prefix): array for name, array in arrays.items()}
+    return {name: a for name, a in named.items() if _is_weight(name, a, own)}
 
 
-def expected_shapes(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> Shapes:
+def _is_weight(name: str, array: np.ndarray, own: Collection[str]) -> bool:
+    is_counter = name.rpartition(".")[2] == COUNTER
+    return name in own or not (is_counter or array.ndim == 0)
+
+
+def _wrapping(names: Collection[str], own: Collection[str]) -> str:
+    """The prefixes of wrappers, one within the other, that all names have."""
+    found = ""
+    usual = [w for w in WRAPPERS if not any(name.startswith(w) for name in own)]
+    while names:
+        more = [found + w for w in usual if all(n.startswith(found + w) for n in names)]
+        if not more:
+            break
+        found = more[0]
+    return found
+
+
+def expected_shapes(template: Template, arrays: Mapping[str, np.ndarray]) -> Shapes:
     """The model's shapes, for the input channels of PyTorch's first convolution."""
-    template = make_template(model)
     stem = {template.stem: template.shapes[template.stem]}
     [(name, entry)] = torch_entries(stem).items()
     array = arrays.get(name)
@@ -54,26 +65,21 @@ def expected_shapes(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> Shape
     return template.for_stem(entry.layout.from_torch(array, entry.shape).shape)
 
 
-def has_part(name: str, parts: tuple[str, ...]) -> bool:
-    """Whether a dotted name has one of the parts."""
-    return any(f".{part}." in f".{name}." for part in parts)
-
-
 def require_match(
     entries: Mapping[str, Entry], arrays: Mapping[str, np.ndarray]
 ) -> None:
     """Raises a MismatchError if a name does not fit, or is not of numbers."""
     expected = {name: entry.torch_shape for name, entry in entries.items()}
     received = {name: array.shape for name, array in arrays.items()}
-    unreal = [name for name, array in arrays.items() if not _is_real(array)]
     problems = differences(expected, received)
-    for name in unreal:
-        dtype = arrays[name].dtype
-        problems.append(f"not real numbers: {name}, received dtype {dtype}")
+    problems += [
+        (name, f"not real numbers: {name}, received dtype {array.dtype}")
+        for name, array in arrays.items()
+        if not _is_real(array)
+    ]
     if problems:
-        every = expected | received
-        differ = [n for n in every if expected.get(n) != received.get(n)]
-        raise MismatchError(problems, list(dict.fromkeys(differ + unreal)))
+        rule, kind = "a state dict must fit the model", kind_of(expected, received)
+        raise MismatchError(rule, problems, _ADVICE, kind)
 
 
 def _is_real(array: np.ndarray) -> bool:

@@ -1,13 +1,15 @@
 """Weights to share: one safetensors file that also says which model they are for.
 
 Tensors are named by path, such as "params/layer1_0/conv1/kernel"; `metadata.py` has the
-rest. `load` needs nothing but the file.
+rest. `load` needs nothing but the file. Files of other programs have PyTorch's names:
+`read_tensors` gives what `from_state_dict` takes.
 """
 
+import contextlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +23,7 @@ from safetensors.numpy import save as to_bytes
 
 from prm_flax.backbones.registry import create_model
 from prm_flax.interop import metadata as described
-from prm_flax.interop.metadata import UNKNOWN, build, describe
+from prm_flax.interop.metadata import FORMAT, UNKNOWN, build, describe
 from prm_flax.interop.metadata import About as About
 from prm_flax.interop.metadata import Preprocessing as Preprocessing
 from prm_flax.interop.shapes import flatten, require_fit, unflatten
@@ -95,19 +97,57 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
     Example: see `save`.
     """
     place = os.fspath(path)
+    with _opened(place) as file:
+        model = build(file.metadata() or {}, place)
+        shapes = {tuple(name.split("/")): _shape(file, name) for name in file.keys()}
+        require_fit(model, shapes, f"the tensors of {place}")
+        leaves = {p: jnp.array(file.get_tensor("/".join(p))) for p in shapes}
+    return model, unflatten(leaves)
+
+
+def is_own(path: str | os.PathLike[str]) -> bool:
+    """Whether a safetensors file is one of `save`, which says itself what it is of.
+
+    Raises:
+        ValueError: the file is damaged, or no safetensors file.
+        OSError: the file cannot be read.
+    """
+    with _opened(os.fspath(path)) as file:
+        return (file.metadata() or {}).get("format") == FORMAT
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Reads the arrays of any safetensors file, by the names that are in it.
+
+    Args:
+        path: of a file such as torchvision's or timm's weights are shared in.
+
+    Raises:
+        ValueError: the file is damaged, or has a tensor that NumPy cannot hold.
+        OSError: the file cannot be read.
+
+    Example:
+        >>> from prm_flax import create_model
+        >>> from prm_flax.interop import safetensors
+        >>> from prm_flax.interop.torch import from_state_dict
+        >>> def load_timm(path):
+        ...     arrays = safetensors.read_tensors(path)
+        ...     return from_state_dict(create_model("mobilenet_v2"), arrays)
+    """
+    with _opened(os.fspath(path)) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}
+
+
+@contextlib.contextmanager
+def _opened(place: str) -> Iterator[Any]:
+    """The open file; the library's errors in this one's words."""
     try:
         with safe_open(place, framework="np") as file:
-            model = build(file.metadata() or {}, place)
-            shapes = {
-                tuple(name.split("/")): _shape(file, name) for name in file.keys()
-            }
-            require_fit(model, shapes, f"the tensors of {place}")
-            leaves = {p: jnp.array(file.get_tensor("/".join(p))) for p in shapes}
+            yield file
     except SafetensorError as error:
         raise ValueError(
             f"{place} must be a complete safetensors file: {error}. Copy it again."
         ) from error
-    return model, unflatten(leaves)
 
 
 def read_about(path: str | os.PathLike[str]) -> About:
@@ -124,13 +164,8 @@ def read_about(path: str | os.PathLike[str]) -> About:
         OSError: the file cannot be read.
     """
     place = os.fspath(path)
-    try:
-        with safe_open(place, framework="np") as file:
-            return described.read_about(file.metadata() or {}, place)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{place} must be a complete safetensors file: {error}. Copy it again."
-        ) from error
+    with _opened(place) as file:
+        return described.read_about(file.metadata() or {}, place)
 
 
 def _shape(file: Any, name: str) -> jax.ShapeDtypeStruct:

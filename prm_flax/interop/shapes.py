@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from prm_flax.interop.report import Shape, differences, report
+from prm_flax.interop.report import MismatchError, Shape, differences
 
 Path = tuple[str, ...]
 Shapes = dict[Path, jax.ShapeDtypeStruct]
@@ -92,7 +92,7 @@ def _shapes(model: nn.Module, channels: int) -> Shapes:
 
 
 def require_fit(model: nn.Module, received: Mapping[Path, Any], subject: str) -> Shapes:
-    """Raises one error with every leaf that is missing, unexpected or misshapen.
+    """Raises one error of all leaves that are missing, unexpected or misshapen.
 
     Args:
         model: a network.
@@ -103,7 +103,7 @@ def require_fit(model: nn.Module, received: Mapping[Path, Any], subject: str) ->
         The model's shapes, for the input channels that the received stem has.
 
     Raises:
-        ValueError: the two differ, or a leaf is not of floating numbers.
+        MismatchError: the two differ, or a leaf is not of floating numbers.
     """
     template = make_template(model)
     stem = received.get(template.stem)
@@ -114,12 +114,12 @@ def require_fit(model: nn.Module, received: Mapping[Path, Any], subject: str) ->
         {name: jnp.shape(leaf) for name, leaf in found.items()},
     )
     problems += [
-        f"not floating: {name}, received dtype {jnp.result_type(leaf)}"
+        (name, f"not floating: {name}, received dtype {jnp.result_type(leaf)}")
         for name, leaf in found.items()
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
     ]
     if problems:
         advice = "Check that they were made with the same model name and options."
         rule = f"{subject} must be exactly the model's"
-        raise ValueError(report(rule, problems, advice))
+        raise MismatchError(rule, problems, advice)
     return expected

@@ -1,7 +1,7 @@
 """Weights of PyTorch programs: `from_state_dict`, `to_state_dict`, `read_pth`.
 
-The names are those of the PRM authors' program and of torchvision. PyTorch itself is
-not needed: a state dict here is a dictionary of NumPy arrays.
+The names are those of the PRM authors' program and of torchvision; timm's are taken,
+too. PyTorch itself is not needed: a state dict here is a dictionary of NumPy arrays.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,16 +11,13 @@ import flax.linen as nn
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prm_flax.interop.matching import (
-    clean,
-    expected_shapes,
-    has_part,
-    require_match,
-    to_leaf,
-)
+from prm_flax.interop.kinds import has_part
+from prm_flax.interop.matching import clean, expected_shapes, require_match, to_leaf
 from prm_flax.interop.names import COUNTER, torch_entries
 from prm_flax.interop.pth import read_pth as read_pth
-from prm_flax.interop.shapes import flatten, require_fit, unflatten
+from prm_flax.interop.report import MismatchError as MismatchError
+from prm_flax.interop.shapes import flatten, make_template, require_fit, unflatten
+from prm_flax.interop.timm import from_timm
 
 
 def from_state_dict(
@@ -32,9 +29,11 @@ def from_state_dict(
 ) -> dict[str, Any]:
     """Variables of a model from PyTorch's weights.
 
-    Batch counters (num_batches_tracked) are left out, and "module." is dropped if every
-    name begins with it. Floating arrays keep their dtype (float64 becomes float32
-    unless jax's x64 is on), integers take the parameters'.
+    Batch counters (num_batches_tracked) and all scalars that are none of the network's
+    weights are left out. Prefixes of wrappers ("module.", "_orig_mod.", "model.", one
+    within the other) are dropped if every name but theirs has them, and the network
+    does not. Floating arrays keep their dtype (float64 becomes float32 unless jax's x64
+    is on), integers take the parameters'.
 
     Args:
         model: a network of `create_model`.
@@ -49,8 +48,10 @@ def from_state_dict(
         {"params": …, "batch_stats": …}.
 
     Raises:
-        ValueError: other names are missing, unexpected, misshapen or not numbers
-            (one error lists all), `into` does not fit the model, or `new` lacks `into`.
+        MismatchError: a ValueError. Other names are missing, unexpected, misshapen or
+            not numbers, or `into` does not fit the model: its text has the kind of
+            mismatch and the first five, its `problems` all.
+        ValueError: `new` lacks `into`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -64,7 +65,9 @@ def from_state_dict(
         >>> sorted(variables)
         ['batch_stats', 'params']
     """
-    arrays = clean(state_dict)
+    template = make_template(model)
+    own = torch_entries(template.shapes)
+    arrays = from_timm(clean(state_dict, own), own)
     parts = (new,) if isinstance(new, str) else tuple(new)
     if parts and into is None:
         raise ValueError(
@@ -72,7 +75,7 @@ def from_state_dict(
             "into=model.init(key, image)."
         )
     if into is None:
-        fresh, shapes = {}, expected_shapes(model, arrays)
+        fresh, shapes = {}, expected_shapes(template, arrays)
     else:
         fresh = flatten(into)
         shapes = require_fit(model, fresh, "into=")
@@ -101,7 +104,8 @@ def to_state_dict(
         Contiguous arrays by PyTorch's names, of the variables' dtypes.
 
     Raises:
-        ValueError: the variables are not the model's; one error lists all differences.
+        MismatchError: a ValueError. The variables are not the model's; its text has
+            the first five differences, its `problems` all.
 
     Example:
         >>> import jax, jax.numpy as jnp

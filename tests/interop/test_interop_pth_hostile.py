@@ -230,7 +230,12 @@ def test_a_pickle_has_a_largest_size(wrap, write, monkeypatch):
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (b"\x93", "no opcode"),
+        (b"\x97", "no opcode"),  # a buffer outside the pickle
+        (b"\x82\1", "no opcode"),  # a class by a number of copyreg
+        (b"(o", "no opcode"),
+        (b"(ios\nsystem\n", "no opcode"),
+        (b"\x93", "damaged"),
+        (b"K\1K\2\x93", "damaged"),
         (b"R", "damaged"),
         (b"h\7", "damaged"),
         (b"t", "damaged"),
@@ -252,9 +257,11 @@ def test_opcodes_that_do_not_fit_are_damage(wrap, write, code, reason):
         read_pth(write(wrap(b"\x80\x02" + code + b".")))
 
 
-def test_other_pickle_protocols_are_refused(write):
-    with pytest.raises(ValueError, match=r"protocol 2 is read, this one is 4"):
-        read_pth(write(as_zip(pickle.dumps({}, 4))))
+@pytest.mark.parametrize("protocol", [0, 1, 6])
+def test_other_pickle_protocols_are_refused(write, protocol):
+    body = b"\x80" + bytes([protocol]) + b"}."
+    with pytest.raises(ValueError, match=f"2 to 5 are read, this one is {protocol}"):
+        read_pth(write(as_zip(body)))
 
 
 @both

@@ -4,14 +4,19 @@ Pickles of a magic number, the format's version, facts of the machine, the objec
 the storages' keys; then for each key a count (8 bytes) and as many numbers.
 """
 
+import functools
+import pickle
 import struct
 from typing import Any
 
 from prm_flax.interop.pth.archive import Archive, expect_size, require_little_endian
+from prm_flax.interop.pth.machine import PROTOCOLS
 from prm_flax.interop.pth.opcodes import load
 from prm_flax.interop.pth.records import Storage
 
-LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+MAGIC = 0x1950A86A20F9469CFC6C
+# Pickles of it: what a file begins with.
+LEGACY_MAGICS = tuple(pickle.dumps(MAGIC, protocol) for protocol in PROTOCOLS)
 LEGACY_VERSION = 1001
 
 
@@ -22,9 +27,9 @@ def open_legacy(data: bytes) -> Archive:
         data: the file.
 
     Raises:
-        ValueError: a pickle is damaged, or a storage is cut off.
+        ValueError: a pickle is damaged; when storages are read: one is cut off.
     """
-    version = load(data, len(LEGACY_MAGIC))
+    version = load(data, load(data).end)
     if version.value != LEGACY_VERSION:
         raise ValueError(f"the legacy format of version {LEGACY_VERSION} is read.")
     machine = load(data, version.end)
@@ -33,17 +38,22 @@ def open_legacy(data: bytes) -> Archive:
     require_little_endian(machine.value.get("little_endian") is True)
     saved = load(data, machine.end)
     keys = load(data, saved.end)
-    found = _find_storages(data, keys.end, keys.value, saved.storages)
+
+    @functools.cache
+    def found() -> dict[str, memoryview]:
+        return _find_storages(data, keys.end, keys.value, saved.storages)
 
     def read(storage: Storage) -> memoryview:
-        if storage.key not in found:
+        if storage.key not in found():
             raise ValueError(f"the file lacks storage {storage.key[:100]!r}.")
-        return found[storage.key]
+        return found()[storage.key]
 
     return Archive(saved.value, read)
 
 
-def _find_storages(data: bytes, position: int, keys: Any, known: dict[str, Storage]):
+def _find_storages(
+    data: bytes, position: int, keys: Any, known: dict[str, Storage]
+) -> dict[str, memoryview]:
     if type(keys) is not list or not all(type(k) is str and k in known for k in keys):
         raise ValueError("its list of storages does not fit its tensors.")
     found: dict[str, memoryview] = {}

@@ -1,30 +1,64 @@
 """`read_pth`: from a path to named arrays."""
 
+import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from prm_flax.interop.pth.archive import Archive
 from prm_flax.interop.pth.arrays import to_arrays
-from prm_flax.interop.pth.legacy import LEGACY_MAGIC, open_legacy
-from prm_flax.interop.pth.records import Tensor
+from prm_flax.interop.pth.entries import choose, weights_of
+from prm_flax.interop.pth.legacy import LEGACY_MAGICS, open_legacy
 from prm_flax.interop.pth.zipped import ZIP_MAGIC, open_zip
 
-# Training programs save the state dict in a dictionary, under one of these names.
-WRAPPERS = ("state_dict", "model_state_dict", "model")
+_log = logging.getLogger(__name__)
 
 
-def read_pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+class Contents(NamedTuple):
+    """Weights by PyTorch's names, and where they stood.
+
+    Attributes:
+        arrays: by name.
+        entry: the part of the file, or of a run's folder, that was read.
+        other: the part with the averaged weights if raw ones were read, with the raw
+            ones if averaged were; None if there is one kind alone.
+        average: whether the averaged ones were read.
+    """
+
+    arrays: dict[str, np.ndarray]
+    entry: str
+    other: str | None
+    average: bool
+
+    @property
+    def which(self) -> str:
+        """Which of two kinds of weights was read; "" if there is one alone."""
+        if self.other is None:
+            return ""
+        kinds = ("averaged", "raw") if self.average else ("raw", "averaged")
+        return (
+            f"the {kinds[0]} weights ({self.entry}) are read, not the {kinds[1]} ones "
+            f"({self.other})"
+        )
+
+
+def read_pth(
+    path: str | os.PathLike[str], *, average: bool = False
+) -> dict[str, np.ndarray]:
     """Reads a file of `torch.save` without PyTorch, and runs nothing that is in it.
 
-    Both formats are read, the legacy one and zip. Of a checkpoint the state dict is
-    taken (entry "state_dict", "model_state_dict" or "model"). Whatever a file claims,
-    reading it takes at most six times its size of memory and some 600 MiB.
+    Both formats are read, the legacy one and zip, with pickle protocols 2 to 5. Of a
+    checkpoint the state dict is taken (entry "state_dict", "model_state_dict" or
+    "model"); a file that has averaged weights, too (such as "model_ema" or
+    "state_dict_ema"), says in the log which are read. Numbers and text among the
+    tensors are left out, so are all objects that are no tensors. Whatever a file
+    claims, reading it takes at most six times its size of memory and some 600 MiB.
 
     Args:
         path: of a file holding a state dict, or a checkpoint with one.
+        average: read the averaged weights.
 
     Returns:
         Arrays by PyTorch's names, as they stand in the file: bfloat16 is that of
@@ -32,8 +66,9 @@ def read_pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        ValueError: the file is none of `torch.save`, is damaged or cut off, asks for
-            Python objects, or holds no state dict.
+        ValueError: the file is none of `torch.save`, is damaged or cut off, holds no
+            state dict or none of averages, or has another object in the place of a
+            weight.
 
     Example:
         >>> from prm_flax import create_model
@@ -43,18 +78,36 @@ def read_pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Reference: `torch/serialization.py` of PyTorch, which writes both formats.
     """
+    contents = read_contents(path, average=average)
+    if contents.which:
+        advice = f"average={not average} takes those"
+        _log.warning("%s: %s; %s.", os.fspath(path), contents.which, advice)
+    return contents.arrays
+
+
+def read_contents(path: str | os.PathLike[str], *, average: bool = False) -> Contents:
+    """`read_pth` that tells where the weights stood, instead of the log.
+
+    Example:
+        >>> from prm_flax.interop.pth import read_contents
+        >>> def which(path):
+        ...     return read_contents(path).which
+    """
     data = Path(path).read_bytes()
     try:
         archive = _open(data)
-        return to_arrays(_state_dict(archive.value), archive, len(data))
+        chosen = choose(archive.value, average)
+        tensors = weights_of(chosen.value)
+        arrays = to_arrays(tensors, archive, len(data))
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)} cannot be read: {error}") from error
+    return Contents(arrays, chosen.entry, chosen.other, average)
 
 
 def _open(data: bytes) -> Archive:
     if data.startswith(ZIP_MAGIC):
         return open_zip(data)
-    if data.startswith(LEGACY_MAGIC):
+    if data.startswith(LEGACY_MAGICS):
         return open_legacy(data)
     raise ValueError(f"it is no file of torch.save: {_likely(data)}")
 
@@ -68,38 +121,3 @@ def _likely(data: bytes) -> str:
     if start.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS. Run `git lfs pull`."
     return f"it begins with {data[:8]!r}. Check where it came from."
-
-
-def _state_dict(value: Any) -> dict[str, Tensor]:
-    found = _unwrap(value)
-    if type(found) is not dict or not found:
-        raise ValueError(f"it holds no state dict but {_kind(found)}.")
-    wrong = [_entry(k, v) for k, v in found.items() if not _is_weight(k, v)]
-    if wrong:
-        raise ValueError(
-            "a state dict has names and tensors only, this one also "
-            f"{', '.join(wrong[:20])}. In PyTorch: torch.save(model.state_dict(), path)"
-        )
-    return found
-
-
-def _unwrap(value: Any) -> Any:
-    if type(value) is dict:
-        for name in WRAPPERS:
-            if type(value.get(name)) is dict:
-                return value[name]
-    return value
-
-
-def _is_weight(name: Any, value: Any) -> bool:
-    return type(name) is str and type(value) is Tensor
-
-
-def _entry(name: Any, value: Any) -> str:
-    return f"{str(name)[:100]!r} ({_kind(value)})"
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, dict) and not value:
-        return "an empty dictionary"
-    return f"a {type(value).__name__}"
