@@ -1,7 +1,9 @@
 """The data sources: config -> input, a table."""
 
+import dataclasses
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -27,22 +29,17 @@ from train.data.solar_cells import load_solar_cells
 from train.data.solar_files import locate as locate_solar_cells
 from train.data.source import Splits
 
-Shape = tuple[int, int, int]
-
 
 class Source(NamedTuple):
     """A kind of data.
 
     Attributes:
         open: `(config, this process, whether it may be fetched) -> input`.
-        read: `(config, image shape, path) -> uint8 image`: any image file as the
-            network gets it, for which the data need not be here.
         resize: `config -> shorter side` before the centre is cut out of an image file;
             0 where the whole is squeezed into the shape.
     """
 
     open: Callable[[Config, Shard, bool], Input]
-    read: Callable[[Config, Shape, Path], np.ndarray]
     resize: Callable[[Config], int]
 
 
@@ -60,10 +57,7 @@ def _arrays(load: Callable[[Config, bool], Splits]) -> Source:
             shard,
         )
 
-    def read(config: Config, image_shape: Shape, path: Path) -> np.ndarray:
-        return fit_photo(path, image_shape, config.data.max_image_pixels)
-
-    return Source(make, read, lambda config: 0)
+    return Source(make, lambda config: 0)
 
 
 def _records(
@@ -87,7 +81,7 @@ def _records(
             shard=shard,
         )
 
-    return Source(make, _read_record, _resize)
+    return Source(make, _resize)
 
 
 def _sizes(config: Config) -> Sizes:
@@ -106,12 +100,25 @@ def _resize(config: Config) -> int:
     return config.data.eval_resize
 
 
-def _read_record(config: Config, image_shape: Shape, path: Path) -> np.ndarray:
-    return cut_photo(path, _sizes(config), config.data.max_image_bytes)
+def photo_reader(
+    config: Config, image_shape: tuple[int, int, int], resize: int
+) -> Callable[[Path], np.ndarray]:
+    """Path -> any image file as a network gets it, for which no data need be here.
 
-
-def _read_fake(config: Config, image_shape: Shape, path: Path) -> np.ndarray:
-    return FakeInput(image_shape, 1, 1, 1).read(path)
+    Args:
+        config: what a file may have.
+        image_shape: (h, w, c) of what the network gets.
+        resize: the shorter side before the centre is cut out; 0 squeezes the whole.
+    """
+    data = config.data
+    if not resize:
+        return partial(
+            fit_photo, image_shape=image_shape, max_pixels=data.max_image_pixels
+        )
+    sizes = dataclasses.replace(
+        _sizes(config), image_size=image_shape[0], eval_resize=resize
+    )
+    return partial(cut_photo, sizes=sizes, max_bytes=data.max_image_bytes)
 
 
 def _fake_imagenet(config: Config, shard: Shard, fetch: bool) -> Input:
@@ -154,6 +161,6 @@ SOURCES: MappingProxyType[str, Source] = MappingProxyType(
         "imagenet_photos": _records(load_photos, _photo_folder),
         "solar_cells": _records(load_solar_cells, _solar_folder),
         "fake": _arrays(lambda config, fetch: fake(config.seed, 4096, (28, 28, 1), 10)),
-        "fake_imagenet": Source(_fake_imagenet, _read_fake, _resize),
+        "fake_imagenet": Source(_fake_imagenet, _resize),
     }
 )

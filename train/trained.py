@@ -1,9 +1,8 @@
 """A run that is used: what it says of itself comes before the config and the flags."""
 
 import dataclasses
-import functools
 from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 
@@ -16,10 +15,10 @@ from train.console import say
 from train.data.input import Input
 from train.data.order import Shard
 from train.data.trained import PhotosOnly, Relabelled
-from train.init_file import read_init
+from train.init_file import read_about, read_init
 from train.initial import first_state, uses_file
-from train.run_data import RunData, labels_by_name, old_run, read_data
-from train.sources import SOURCES
+from train.run_data import ImageList, labels_by_name, old_run, read_data
+from train.sources import SOURCES, photo_reader
 from train.state import TrainState
 
 # Fields of data that are about this machine and what it lets through, not the images.
@@ -42,11 +41,11 @@ def as_trained(config: Config, typed: Collection[str]) -> Config:
             `check_trained` refuses them where they contradict the run.
 
     Returns:
-        The same config if the folder has no run, or if init.file is what is used.
+        The config; if init.file is what is used, with the preprocessing that it says.
     """
+    if uses_file(config):
+        return _as_in_file(config, typed)
     run = recorded(workdir_of(config))
-    if not run or uses_file(config):
-        return config
     kept = {*typed, *OF_MACHINE}
     if "data.source" in typed:  # the run's folder is one of another source
         kept.add("data.root")
@@ -55,6 +54,19 @@ def as_trained(config: Config, typed: Collection[str]) -> Config:
         data=_filled(config.data, run, "data.", kept),
         optim=_filled(config.optim, run, "optim.", kept),
     )
+
+
+def _as_in_file(config: Config, typed: Collection[str]) -> Config:
+    """The config with the preprocessing that init.file says, if it does."""
+    found = read_about(config.init).preprocessing
+    if found is None:
+        return config
+    said = {"data.mean": found.mean, "data.std": found.std}
+    if found.resize:
+        size = found.image_shape[0]
+        said |= {"data.image_size": size, "data.eval_resize": found.resize}
+    data = _filled(config.data, said, "data.", typed)
+    return dataclasses.replace(config, data=data)
 
 
 def _filled(part: T, run: Mapping[str, Any], prefix: str, kept: Collection[str]) -> T:
@@ -82,52 +94,77 @@ def opened(config: Config, images: bool = True) -> Experiment:
     """
     mesh = sharding.make_mesh()
     check_options(config, mesh.size)
-    if uses_file(config):
-        return build(config)
-    check_trained(config)
-    workdir = workdir_of(config)
-    data = read_data(workdir)
-    if data is None:
-        experiment = build(config, fetch=False)
-        say(old_run(workdir, experiment.input.class_names))
+    of_file = uses_file(config)
+    if not of_file:
+        check_trained(config)
+    known = _known_of_file(config) if of_file else _known_of_run(config)
+    if known is None:
+        experiment = build(config, fetch=of_file)
+        if not of_file:
+            say(old_run(experiment.workdir, experiment.input.class_names))
         return experiment
-    return assemble(config, mesh, (_images if images else _photos)(config, data))
+    return assemble(config, mesh, (_images if images else _photos)(config, known))
 
 
-def _photos(config: Config, data: RunData) -> Input:
-    read = functools.partial(SOURCES[config.data.source].read, config, data.image_shape)
-    return PhotosOnly(
-        data.class_names,
-        data.image_shape,
-        data.train.images,
-        data.test.images,
-        (data.train.digest, data.test.digest),
-        read,
-    )
+class Known(NamedTuple):
+    """What trained weights say of their data.
+
+    Attributes:
+        class_names: in the order of the logits.
+        image_shape: (h, w, c) of what the network gets.
+        resize: the shorter side before the centre is cut out; 0 squeezes the whole.
+        test: the images that the run was tested on; None outside a run.
+    """
+
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    resize: int
+    test: ImageList | None
 
 
-def _images(config: Config, data: RunData) -> Input:
-    """The images with the run's classes."""
+def _known_of_run(config: Config) -> Known | None:
+    data = read_data(workdir_of(config))
+    if data is None:
+        return None
+    resize = SOURCES[config.data.source].resize(config)
+    return Known(data.class_names, data.image_shape, resize, data.test)
+
+
+def _known_of_file(config: Config) -> Known | None:
+    names, found = read_about(config.init)
+    if not names or found is None:
+        return None
+    return Known(names, found.image_shape, found.resize, None)
+
+
+def _photos(config: Config, known: Known) -> Input:
+    reader = photo_reader(config, known.image_shape, known.resize)
+    return PhotosOnly(known.class_names, known.image_shape, reader)
+
+
+def _images(config: Config, known: Known) -> Input:
+    """The images with the classes of the weights."""
     shard = Shard(jax.process_index(), jax.process_count())
-    found = SOURCES[config.data.source].open(config, shard, False)
-    if found.image_shape != data.image_shape:
+    fetch = known.test is None  # nothing for a run
+    found = SOURCES[config.data.source].open(config, shard, fetch)
+    if found.image_shape != known.image_shape:
         raise ValueError(
-            f"the run's network takes images of shape {data.image_shape}, the data "
-            f"have {found.image_shape}. Is data.source that of the run?"
+            f"the network takes images of shape {known.image_shape}, the data have "
+            f"{found.image_shape}. Is data.source that of its run?"
         )
-    if found.digests[1] != data.test.digest:
+    if known.test is not None and found.digests[1] != known.test.digest:
         say(
             f"test images: {found.test_images:,}, others than those of the run "
-            f"({data.test.images:,})"
+            f"({known.test.images:,})"
         )
-    if found.class_names == data.class_names:
+    if found.class_names == known.class_names:
         return found
-    places = labels_by_name(data.class_names, found.class_names)
+    places = labels_by_name(known.class_names, found.class_names)
     say(
-        f"classes: {len(places)} of the run's {len(data.class_names)}, taken by their "
-        "names"
+        f"classes: {len(places)} of the network's {len(known.class_names)}, taken by "
+        "their names"
     )
-    return Relabelled(found, data.class_names, places)
+    return Relabelled(found, known.class_names, places)
 
 
 def check_trained(config: Config) -> None:

@@ -116,11 +116,10 @@ def looks(
     found = read_weights(Path(weights), **how)
     given = {"mean": mean, "std": std, "size": size, "resize": resize}
     chosen = {key: value for key, value in given.items() if value is not None}
-    preparation = preparation_of(found.config)._replace(**chosen)
+    preparation = preparation_of(found.config, found.about)._replace(**chosen)
     pixels = read_photo(Path(image), found.channels, preparation)
-    names = read_names(
-        Path(class_names) if class_names else None, found.model.num_classes
-    )
+    file = Path(class_names) if class_names else None
+    names = read_names(file, found.model.num_classes, found.about.class_names)
     seen = look(found, pixels, preparation, class_index)
     best = np.argsort(-seen.probabilities, kind="stable")[:5]
     print(printable(", ".join(f"{names[k]} {_percent(seen, k)}" for k in best)))

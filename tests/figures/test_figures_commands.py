@@ -100,6 +100,21 @@ def test_looks_of_a_run_prepare_images_as_the_run_does(files, capsys):
     assert matplotlib.image.imread("out.png").shape[2] == 4
 
 
+def test_looks_takes_names_and_preprocessing_of_the_weights(files, capsys):
+    known = [f"kind {k}" for k in range(10)]
+    about = safetensors.About(
+        tuple(known), safetensors.Preprocessing((0.286,), (0.353,), (28, 28, 1), 0)
+    )
+    model, variables = safetensors.load(files / "run/model.safetensors")
+    safetensors.save("out.safetensors", "prm_resnet14", OPTIONS, variables, about)
+    said = []
+    for weights, names in (("run", "names.txt"), ("out.safetensors", None)):
+        flags = ["--class-names", names] if names else []
+        assert main(["looks", weights, "photo.png", "out.png", *flags]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[1] == said[0].replace("thing", "kind")
+
+
 def test_a_file_in_a_runs_folder_is_of_the_run(files):
     for path in (files / "run", files / "run/model.safetensors"):
         weights = read_weights(path)

@@ -18,8 +18,10 @@ from train.build import build
 from train.checkpoint import Checkpoints
 from train.claim import claim
 from train.cli import main, typed
-from train.config import Config, Data, Model
+from train.config import Config, Data, Init, Model
 from train.data import fashion_mnist
+from train.init_file import read_about
+from train.network import network_of, save_weights
 from train.run_data import data_of, write_data
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -70,6 +72,8 @@ def made(tmp_path_factory):
     checkpoints = Checkpoints(run / "checkpoints", 1)
     checkpoints.save(sharding.put_state(experiment.mesh, zeros), {"train_seconds": 0.0})
     checkpoints.close()
+    network = network_of(experiment, zeros.variables)
+    save_weights(network, base / "own.safetensors")
     (base / "config.py").write_text(CONFIG)
     return base
 
@@ -127,7 +131,7 @@ def test_a_subset_is_evaluated_by_name(own, command):
     few = write_tree(own / "few", ("cow", "dog"))
     code, out, err = command("evaluate", own, "--data.root", few)
     assert code == 0, err
-    assert "classes: 2 of the run's 3, taken by their names\n" in out
+    assert "classes: 2 of the network's 3, taken by their names\n" in out
     assert "test images: 8, others than those of the run (12)\n" in out
     assert out.endswith("test top-1 50.00 %\n")
 
@@ -185,6 +189,20 @@ def test_a_run_that_does_not_say_its_classes_has_the_folder_s(own, command):
     assert code == 0
     assert "was made before runs kept their classes" in out
     assert f"{photo}: dog 100.0 %" in out
+
+
+def test_weights_from_a_file_bring_names_and_preprocessing(made, command, tmp_path):
+    weights, photo = made / "own.safetensors", made / "photos/val/cat/0.png"
+    flags = "--init", weights, "--predict.output", tmp_path / "p.png"
+    code, out, err = command("predict", tmp_path, *flags, "--predict.images", photo)
+    assert code == 0, err
+    assert f"{photo}: dog 100.0 %, cat 0.0 %, cow 0.0 %\n" in out
+
+
+def test_of_a_new_classifier_the_names_are_not_known(made):
+    weights = str(made / "own.safetensors")
+    assert read_about(Init(weights)).class_names == CLASSES
+    assert read_about(Init(weights, new=("fc",))).class_names == ()
 
 
 @pytest.fixture

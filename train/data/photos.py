@@ -25,7 +25,9 @@ class Photos:
     @property
     def digest(self) -> str:
         """Of the photos' names and sizes."""
-        return digest(p for path in self.paths for p in (path.name, path.stat().st_size))
+        return digest(
+            p for path in self.paths for p in (path.name, path.stat().st_size)
+        )
 
     def __len__(self) -> int:
         """Number of photos."""
