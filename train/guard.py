@@ -33,7 +33,7 @@ def guarded(
     not, by a rate beyond all measure: `check_finite` before a state is saved.)
 
     If gradients alone are not finite and the loss was scaled by more than 1, the scale
-    may be too large: that step only halves it, and counts in neither.
+    may be too large: that step halves it, and counts as a step and in `overflows`.
 
     Args:
         state: before the update.

@@ -163,6 +163,12 @@ def test_a_loss_that_is_not_finite_is_a_bad_step_at_any_scale(skip, counted):
     assert_left_out(after, state)
 
 
+def test_after_a_bad_step_the_scale_stays():
+    step = step_of(HALF)
+    bad = step(first(HALF, scale=2.0**16), batch(1, np.nan, 1, 1))
+    assert numbers(step(bad, OVERFLOWS)) == numbers(bad)
+
+
 @pytest.mark.parametrize(
     "before, after",
     [
