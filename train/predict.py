@@ -14,6 +14,7 @@ from train.checkpoint import CheckpointError, Checkpoints
 from train.claim import FREE_TO_USE, check_same
 from train.config import Config, Predict
 from train.console import say
+from train.distributed import on_first
 from train.evaluate import evaluate, weights_of
 from train.files import local
 from train.init_file import read_init
@@ -59,13 +60,15 @@ def predict(config: Config, what: Predict) -> int:
         say(f"{name}: {_best(row, classes)}")
     output = Path(what.output or _folder(experiment) / "predict.png")
     n = min(len(images), DRAWN)
-    plots.predictions(
-        output,
-        images[:n],
-        None if labels is None else labels[:n],
-        probabilities[:n],
-        classes,
-        {stage: points[:n] for stage, points in queries.items()},
+    on_first(
+        lambda: plots.predictions(
+            output,
+            images[:n],
+            None if labels is None else labels[:n],
+            probabilities[:n],
+            classes,
+            {stage: points[:n] for stage, points in queries.items()},
+        )
     )
     say(f"picture of {n}: {output}")
     return 0
