@@ -21,6 +21,7 @@ from train.data.input import DataError
 from train.distributed import FirstProcessError, LostProcessError, joined
 from train.export import export_run
 from train.fit import fit
+from train.leave import LINE
 from train.lock import WorkdirError
 from train.predict import evaluate_run, predict
 from train.preflight import preflight
@@ -119,7 +120,8 @@ def main(arguments: Sequence[str]) -> int:
     except (ValueError, WorkdirError, FetchError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # before a run listens for it: nothing to save yet
+    except KeyboardInterrupt:  # the second; the first was noted
+        print(LINE, file=sys.stderr)
         return 130
     except FAILED as error:
         print(f"error: {error}", file=sys.stderr)

@@ -10,10 +10,12 @@ import numpy as np
 from prm_flax.figures import maps, plots
 from prm_flax.figures.canvas import check_path
 from train import sharding
+from train.agree import any_process
 from train.attempt import failure_of
 from train.build import Experiment
 from train.config import Config, Predict
 from train.console import say
+from train.distributed import on_first
 from train.evaluate import evaluate, weights_of
 from train.files import local
 from train.initial import uses_file
@@ -76,7 +78,9 @@ def predict(config: Config, what: Predict) -> int:
         classes,
         {stage: points[:n] for stage, points in queries.items()},
     )
-    if failure_of(str(output), draw):
+    failed = []
+    on_first(lambda: failed.append(failure_of(str(output), draw)))
+    if any_process(any(failed)):
         return 1
     say(f"picture of {n}: {output}")
     return 0

@@ -105,7 +105,7 @@ def test_looks_takes_names_and_preprocessing_of_the_weights(files, capsys):
     about = safetensors.About(
         tuple(known), safetensors.Preprocessing((0.286,), (0.353,), (28, 28, 1), 0)
     )
-    model, variables = safetensors.load(files / "run/model.safetensors")
+    _, variables = safetensors.load(files / "run/model.safetensors")
     safetensors.save("out.safetensors", "prm_resnet14", OPTIONS, variables, about)
     said = []
     for weights, names in (("run", "names.txt"), ("out.safetensors", None)):

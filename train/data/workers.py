@@ -15,6 +15,7 @@ import grain
 from absl import flags
 
 from train.data.input import Batch, DataError
+from train.leave import SENT_TO_ALL, unheard
 
 # Linux, <sys/prctl.h>: the signal that a process gets when its parent is gone.
 PR_SET_PDEATHSIG = 1
@@ -93,7 +94,8 @@ def check_shared_memory(needed: int, folder: str = "/dev/shm") -> None:
 def _guarded(iterator: Iterator[Batch]) -> Generator[Batch]:
     while True:
         try:
-            batch = next(iterator)
+            with unheard():  # workers start when they are first asked
+                batch = next(iterator)
         except StopIteration:
             return
         except RuntimeError as error:
@@ -123,6 +125,7 @@ class _Starter:
         # batches until it has saved, then it ends its workers itself.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _end_later)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SENT_TO_ALL)
         # The kernel also sends it when only the thread that started us is gone.
         signal.signal(signal.SIGUSR2, self._end_if_orphan)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR2)
