@@ -7,9 +7,12 @@ import os
 import sys
 import unicodedata
 
+import jax
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from jax.experimental import multihost_utils
 from markdown_it import MarkdownIt
 
 import prm_flax.figures.__main__
@@ -17,8 +20,12 @@ import prm_flax.paper.__main__
 import studies.__main__
 import train.cli
 from benchmarks.markdown import grid
+from prm_flax.errors import unknown
 from prm_flax.printable import markdown, printable
+from train import distributed
 from train.console import say
+from train.data.input import DataError
+from train.distributed import on_first
 
 ANY_CHARACTER = st.integers(0, 0x10FFFF).map(chr)
 ANY_NAME = st.lists(ANY_CHARACTER, max_size=20).map("".join)
@@ -140,3 +147,23 @@ def test_a_terminal_of_any_encoding_shows_any_name(command, encoding, monkeypatc
 def test_what_is_said_is_one_line(capsys):
     say("a name of\ntwo lines")
     assert capsys.readouterr().out == "a name of\\ntwo lines\n"
+
+
+def test_an_error_of_the_first_process_may_name_anything(monkeypatch):
+    told = []
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", told.append)
+    monkeypatch.setattr(distributed.np, "asarray", lambda sent: np.zeros(1, np.uint8))
+
+    def fail():
+        raise DataError("caf\udce9/0.png")
+
+    with pytest.raises(DataError, match=r"0\.png"):
+        on_first(fail)
+    assert bytes(told[0]).rstrip(b"\0") == b"caf\\udce9/0.png"
+
+
+def test_a_name_that_is_not_known_is_said_among_names_of_any_kind():
+    error = unknown("class", "caf\udce8", ["caf\udce9", "two\nlines"])
+    assert str(error).endswith("Known: caf\\xe9, two\\nlines.")
+    assert str(error).isprintable()

@@ -42,7 +42,8 @@ def folder(tmp_path_factory):
     write_weights(folder / "plain.pth", "resnet14", 3, num_classes=4)
     (folder / "photo.png").write_bytes(PNG)
     (folder / "text.png").write_text("no image")
-    (folder / "names.txt").write_text("\n".join(f"thing {k}" for k in range(10)))
+    names = [f"$thing_{k} caf\udce9" for k in range(10)]
+    (folder / "names.json").write_text(json.dumps(names))
     return folder
 
 
@@ -80,7 +81,7 @@ def test_rates_of_a_pytorch_file_are_the_same(files, capsys):
 
 
 def test_looks_of_a_run_prepare_images_as_the_run_does(files, capsys):
-    names = ["--class-names", "names.txt"]
+    names = ["--class-names", "names.json"]
     assert main(["looks", "run", "photo.png", "out.png", *names]) == 0
     classes, picture = capsys.readouterr().out.splitlines()
     weights = read_weights(files / "run")
@@ -91,7 +92,7 @@ def test_looks_of_a_run_prepare_images_as_the_run_does(files, capsys):
     )
     shares = np.asarray(jax.nn.softmax(logits[0]))
     best = np.argsort(-shares)[:5]
-    expected = ", ".join(f"thing {k} {100 * shares[k]:.1f} %" for k in best)
+    expected = ", ".join(f"$thing_{k} caf\\xe9 {100 * shares[k]:.1f} %" for k in best)
     assert classes == expected
     assert picture == "picture: out.png"
     seen = look(weights, pixels, preparation)

@@ -54,8 +54,9 @@ def run(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "look", lambda e, s, images: (SHARES, {}))
     monkeypatch.setattr(report, "weights_of", lambda state: weights)
     monkeypatch.setattr(report, "parameter_count", lambda experiment: 1234)
+    monkeypatch.setattr(report, "network_of", lambda experiment, variables: b"weights")
     monkeypatch.setattr(
-        report.safetensors, "save", lambda path, *_: path.write_bytes(b"weights")
+        report, "save_weights", lambda data, path: path.write_bytes(data)
     )
     return experiment
 
@@ -164,7 +165,7 @@ def test_a_run_that_is_ended_while_it_draws_has_its_report(run, monkeypatch):
 @pytest.fixture
 def asked(run, monkeypatch, tmp_path):
     """Asks the run for the classes of test images; its exit code."""
-    monkeypatch.setattr(predict, "opened", lambda config: run)
+    monkeypatch.setattr(predict, "opened", lambda config, images: run)
     monkeypatch.setattr(predict, "restore", lambda experiment: None)
 
     def ask(picture="seen.png"):
