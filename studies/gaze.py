@@ -19,7 +19,7 @@ from studies.agreement import block_means, correlations, ranks_at
 from studies.bootstrap import bootstrap
 from studies.judge import words
 from studies.probabilities import config_of, here
-from train.build import build
+from train.trained import experiment_of_run
 
 # What is asked of the query points of an image: by chance all are 0.5, 0.5 and 0.
 QUESTIONS = ("Grad-CAM's rank", "darkness' rank", "mask with Grad-CAM")
@@ -55,10 +55,10 @@ def gaze(folder: Path) -> Gaze:
         FileNotFoundError: the run's images are not here.
     """
     weights = read_weights(folder)
-    config = here(config_of(read_config(folder)))
+    config = here(config_of(read_config(folder)), folder)
     mean, std = np.array(config.data.mean), np.array(config.data.std)
     labels, found = [], []
-    images_of = build(config).input
+    images_of = experiment_of_run(config).input
     for batch in images_of.test():
         shown = np.asarray(batch["mask"]) > 0
         pixels = np.asarray(batch["image"])[shown] / 255.0

@@ -92,18 +92,25 @@ def opened(config: Config, images: bool = True) -> Experiment:
         WorkdirError: it is another config's.
         ValueError: the config is wrong, or the data have classes the run has not.
     """
-    mesh = sharding.make_mesh()
-    check_options(config, mesh.size)
-    of_file = uses_file(config)
-    if not of_file:
-        check_trained(config)
-    known = _known_of_file(config) if of_file else _known_of_run(config)
-    if known is None:
-        experiment = build(config, fetch=of_file)
-        if not of_file:
-            say(old_run(experiment.workdir, experiment.input.class_names))
-        return experiment
-    return assemble(config, mesh, (_images if images else _photos)(config, known))
+    check_options(config, sharding.make_mesh().size)
+    if uses_file(config):
+        known = _known_of_file(config)
+        return _with(config, known, images) if known else build(config)
+    check_trained(config)
+    return experiment_of_run(config, images)
+
+
+def experiment_of_run(config: Config, images: bool = True) -> Experiment:
+    """What the config of the run in its folder describes, with the run's classes.
+
+    Args and Raises as of `opened`, which looks first whether there is such a run.
+    """
+    known = _known_of_run(config)
+    if known is not None:
+        return _with(config, known, images)
+    experiment = build(config, fetch=False)
+    say(old_run(experiment.workdir, experiment.input.class_names))
+    return experiment
 
 
 class Known(NamedTuple):
@@ -135,6 +142,11 @@ def _known_of_file(config: Config) -> Known | None:
     if not names or found is None:
         return None
     return Known(names, found.image_shape, found.resize, None)
+
+
+def _with(config: Config, known: Known, images: bool) -> Experiment:
+    made = (_images if images else _photos)(config, known)
+    return assemble(config, sharding.make_mesh(), made)
 
 
 def _photos(config: Config, known: Known) -> Input:
