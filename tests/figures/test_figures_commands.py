@@ -140,7 +140,7 @@ NO = {
     "rates plain.pth out.png --model prm_resnet14": "missing: layer1.0.prm",
     "rates plain.pth out.png --model resnet14 --fresh-prm": "take --model prm_resnet14",
     "rates prm.pth out.png --model prm_resnet14 --fresh-prm": "prm.pth has its own",
-    "rates run out.png --model prm_resnet14": "are for .pth files: run says itself",
+    "rates run out.png --model prm_resnet14": "for files of other programs: run says itself",
     "rates run out.pdf": "out.pdf must end in .png",
     "looks run missing.png out.png": "missing.png: ",
     "looks run text.png out.png": "IMAGE must be an image file (JPEG",
