@@ -102,7 +102,9 @@ def test_what_is_no_image(tmp_path, capsys):
 def test_what_the_network_lacks_is_named_with_the_fix(capsys):
     assert command("predict", PRM, "--predict.images", DOG) == 2
     error = capsys.readouterr().err
-    assert "missing: features.17.prm.theta, expected shape (1, 2, 1, 1)" in error
+    assert "got weights of a network without PRM; 102 problems:" in error
+    assert "missing: features.1.prm.theta, expected shape (1, 2, 1, 1)" in error
+    assert "\n  and 97 more\n" in error
     assert error.endswith("To start these anew: --init.new prm.\n")
     assert command("predict", PLAIN, "--init.new", "prm") == 2
     assert "Take --model.name prm_mobilenet_v2" in capsys.readouterr().err

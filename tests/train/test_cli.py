@@ -116,6 +116,8 @@ WRONG = {
     "bad images": (["--data.on-bad-image", "grey"], ["grey", "skip"]),
     "no weights": (["--init", "none.pth"], ["none.pth is not there", "make weights"]),
     "new of nothing": (["--init.new", "prm"], ["init.new needs init.file"]),
+    "average of nothing": (["--init.weights", "average"], ["of init.file are taken"]),
+    "kind of weights": (["--init.weights", "mean"], ["raw", "average"]),
     "name": (["--name", "a/b"], ["name must be a plain name"]),
 }
 
@@ -172,7 +174,13 @@ def test_flags_change_their_fields_and_nothing_else():
 )
 def test_weights_to_start_from(flags):
     config = parse("fit", [str(REPO / TINY), *flags.split()], Config)
-    assert config.init == Init("a.pth", ("prm", "fc"))
+    assert config.init == Init("a.pth", ("prm", "fc"), "raw")
+
+
+def test_averaged_weights_to_start_from():
+    flags = ["--init", "a.pth", "--init.weights", "average"]
+    config = parse("fit", [str(REPO / TINY), *flags], Config)
+    assert config.init == Init("a.pth", (), "average")
 
 
 @pytest.mark.parametrize("name", list_models())
