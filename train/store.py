@@ -1,6 +1,8 @@
 """One step's folder, written and read by Orbax: the only place that knows it."""
 
+import contextlib
 import logging
+import threading
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -38,11 +40,22 @@ class Store:
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
         )
-        self.orbax.save(folder, args=items)
+        try:
+            self.orbax.save(folder, args=items)
+        except Exception:
+            _join_writers()
+            raise
 
     def wait(self) -> None:
-        """Waits until it is written; raises what went wrong in the thread."""
-        self.orbax.wait_until_finished()
+        """Waits until nothing is written any more; raises what went wrong in a thread.
+
+        Of several files that are written at once, the first that fails ends Orbax's own
+        waiting, while threads still write the others.
+        """
+        try:
+            self.orbax.wait_until_finished()
+        finally:
+            _join_writers()
 
     def read(self, folder: epath.Path, like: TrainState) -> tuple[TrainState, Any]:
         """The state and its notes.
@@ -68,5 +81,14 @@ class Store:
         return restored["state"], restored["notes"]
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Ends the threads, each after its last file; a failure was raised before."""
+        with contextlib.suppress(Exception):
+            self.wait()
         self.orbax.close()
+
+
+def _join_writers() -> None:
+    """Waits for the threads that Orbax writes files in."""
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("orbax."):
+            thread.join()
