@@ -9,12 +9,13 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 CONFIG ?= configs/fashion_mnist/prm_resnet14.py
 JOBS ?= 2
 
-.PHONY: help env data weights solar train evaluate predict predict-photo test lint \
-	format figures notebooks bench clean
+.PHONY: help env data weights solar train evaluate predict predict-photo test test-all \
+	lint format figures notebooks bench clean
 
 help:
 	@echo "make train     environment, data, PRM-ResNet-14 on Fashion-MNIST"
-	@echo "make test      environment, data, every test"
+	@echo "make test      environment, data, every test but the slow ones"
+	@echo "make test-all  the slow tests, too"
 	@echo "make env       the environment alone, in $(VENV)"
 	@echo "make data      Fashion-MNIST alone"
 	@echo "make weights   MobileNetV2's public weights, twenty photos, class names"
@@ -60,8 +61,11 @@ predict-photo: weights
 		--init "$$($(BIN)/python -m train.data.samples)/mobilenet_v2-b0353104.pth" \
 		$(if $(PHOTO),--predict.images "$(PHOTO)") $(ARGS)
 
-test: env data weights
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+# pytest counts what is left out: "… deselected".
+test: TESTS := -m "not slow"
+test test-all: env data weights
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+		$(TESTS) $(ARGS)
 
 lint: env
 	$(BIN)/ruff format --check .

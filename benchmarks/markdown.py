@@ -33,9 +33,10 @@ def part(words: str, book: Book, head: Sequence[str], rows: Sequence[Sequence[st
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells as a Markdown table."""
+    """Cells as a Markdown table; a | within a cell does not end it."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    whole = [[text.replace("|", r"\|") for text in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in whole)
 
 
 def filled(words: str) -> str:

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from prm_flax.printable import printable
+
 
 def unknown(kind: str, given: object, known: Iterable[str]) -> ValueError:
     """A ValueError that names the nearest known name, and all of them.
@@ -22,4 +24,5 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> ValueError:
     names = list(known)
     near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"Unknown {kind} {given!r}.{hint} Known: {', '.join(names)}.")
+    shown = ", ".join(map(printable, names))
+    return ValueError(f"Unknown {kind} {given!r}.{hint} Known: {shown}.")

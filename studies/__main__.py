@@ -12,12 +12,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from prm_flax.printable import print_everything
 from studies import commands
 from studies.run import RunFailed
 
 
 def main(words: list[str] | None = None) -> int:
     """The exit code: 0, 1 after a failed training, 2 for wrong input."""
+    print_everything()
     options = _parser().parse_args(words)
     try:
         *_, run = COMMANDS[options.command]

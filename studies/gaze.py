@@ -14,11 +14,12 @@ from benchmarks.markdown import filled, grid
 from prm_flax.figures import maps
 from prm_flax.figures.runs import read_config
 from prm_flax.figures.weights import Weights, read_weights
+from prm_flax.printable import markdown
 from studies.agreement import block_means, correlations, ranks_at
 from studies.bootstrap import bootstrap
 from studies.judge import words
 from studies.probabilities import config_of, here
-from train.build import build
+from train.trained import experiment_of_run
 
 # What is asked of the query points of an image: by chance all are 0.5, 0.5 and 0.
 QUESTIONS = ("Grad-CAM's rank", "darkness' rank", "mask with Grad-CAM")
@@ -54,10 +55,10 @@ def gaze(folder: Path) -> Gaze:
         FileNotFoundError: the run's images are not here.
     """
     weights = read_weights(folder)
-    config = here(config_of(read_config(folder)))
+    config = here(config_of(read_config(folder)), folder)
     mean, std = np.array(config.data.mean), np.array(config.data.std)
     labels, found = [], []
-    images_of = build(config).input
+    images_of = experiment_of_run(config).input
     for batch in images_of.test():
         shown = np.asarray(batch["mask"]) > 0
         pixels = np.asarray(batch["image"])[shown] / 255.0
@@ -117,7 +118,7 @@ def _lines(run: Path, draws: int) -> list[list[str]]:
         for stage, answers in found.answers.items():
             values = answers[found.labels == label]
             cells = [_cell(column, draws) for column in values.T]
-            lines.append([run.name, name, stage, *cells])
+            lines.append([markdown(run.name), markdown(name), stage, *cells])
     return lines
 
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from benchmarks.markdown import grid
+from prm_flax.printable import markdown
 from studies.bootstrap import Statistic, bootstrap, paired_bootstrap
 from studies.intervals import Interval
 from studies.probabilities import Answers, answers_of_run
@@ -28,7 +29,7 @@ def judged(runs: Sequence[Path], against: Sequence[Path], draws: int = 10_000) -
             runs are not of the same images.
     """
     found = {run: _two_classes(run) for run in (*runs, *against)}
-    positive = next(iter(found.values())).class_names[1]
+    positive = markdown(next(iter(found.values())).class_names[1])
     lines = [_line(run, answers, draws) for run, answers in found.items()]
     head = ["run", *SCORES, f"taken for {positive}: wrongly / rightly / missed"]
     parts = [f"Intervals cover other test images.\n\n{grid(head, lines)}"]
@@ -54,7 +55,7 @@ def _line(run: Path, answers: Answers, draws: int) -> list[str]:
         for statistic in SCORES.values()
     ]
     (_, wrongly), (missed, rightly) = confusion(scores, answers.labels)
-    return [run.name, *cells, f"{wrongly} / {rightly} / {missed}"]
+    return [markdown(run.name), *cells, f"{wrongly} / {rightly} / {missed}"]
 
 
 def _compared(ours: list[Answers], theirs: list[Answers], draws: int) -> str:

@@ -11,12 +11,13 @@ from flax.traverse_util import flatten_dict
 from benchmarks.markdown import filled, grid
 from prm_flax.figures.runs import read_config
 from prm_flax.figures.weights import read_weights
+from prm_flax.printable import markdown
 from prm_flax.prm.functional import PRMParams
 from studies.intervals import signed
 from studies.probabilities import config_of, here
-from train.build import build
 from train.init_file import read_init
 from train.initial import first_state
+from train.trained import experiment_of_run
 
 LEAVES = PRMParams._fields
 NOTE = (
@@ -45,7 +46,7 @@ def moved(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
             f"{weights.model.__class__.__name__} without one: take a run of a prm_ "
             "network."
         )
-    experiment = build(here(config_of(read_config(folder))))
+    experiment = experiment_of_run(here(config_of(read_config(folder)), folder))
     state = first_state(experiment, read_init(experiment))
     first = dict(_leaves(jax.device_get(state.params)))
     found: dict[str, dict[str, tuple[float, float]]] = {}
@@ -70,7 +71,7 @@ def said(runs: Sequence[Path]) -> str:
         runs: folders, as for `moved`.
     """
     lines = [
-        [run.name, place, *(_cell(*numbers[name]) for name in LEAVES)]
+        [markdown(run.name), place, *(_cell(*numbers[name]) for name in LEAVES)]
         for run in runs
         for place, numbers in moved(run).items()
     ]

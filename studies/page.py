@@ -46,4 +46,5 @@ def refresh(page: Path, tables: Mapping[str, Callable[[], str]]) -> None:
     """
     if not page.is_file():
         raise ValueError(f"PAGE must be a Markdown file, got {page}: no such file.")
-    page.write_text(refreshed(page.read_text(), tables))
+    text = refreshed(page.read_text(encoding="utf-8"), tables)
+    page.write_text(text, encoding="utf-8")

@@ -14,11 +14,12 @@ import numpy as np
 
 from prm_flax.figures.runs import read_config
 from prm_flax.interop import safetensors
-from train.build import Experiment, build
+from train.build import Experiment
 from train.config import Config
 from train.metrics import Metrics
 from train.report import WEIGHTS
 from train.state import TrainState
+from train.trained import experiment_of_run
 
 
 class Answers(NamedTuple):
@@ -52,7 +53,7 @@ def answers_of_run(folder: Path, kind: str = "test") -> Answers:
             another version of the program.
         FileNotFoundError: the run's images are not here.
     """
-    config = config_of(read_config(folder))
+    config = here(config_of(read_config(folder)), folder)
     file = folder / WEIGHTS[kind]
     if not file.is_file():
         raise ValueError(
@@ -60,7 +61,7 @@ def answers_of_run(folder: Path, kind: str = "test") -> Answers:
             "`python -m train fit` ended, and with --optim.ema if it is an average?"
         )
     _, variables = safetensors.load(file)
-    return answers(build(here(config)), variables)
+    return answers(experiment_of_run(config), variables)
 
 
 def answers(experiment: Experiment, variables: Mapping[str, Any]) -> Answers:
@@ -115,10 +116,16 @@ def _filled(default: Any, prefix: str, unused: dict[str, Any]) -> Any:
     return dataclasses.replace(default, **values)
 
 
-def here(config: Config) -> Config:
-    """The same images and network, in this process alone."""
+def here(config: Config, folder: Path) -> Config:
+    """The same images and network, in this process alone.
+
+    Args:
+        config: of the run.
+        folder: where the run is now.
+    """
     data = dataclasses.replace(config.data, workers=0)
-    return dataclasses.replace(config, data=data, distributed=False)
+    workdir = str(folder)
+    return dataclasses.replace(config, data=data, distributed=False, workdir=workdir)
 
 
 def _state(variables: Mapping[str, Any]) -> TrainState:

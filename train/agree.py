@@ -1,5 +1,7 @@
 """What one process of a run knows, known to all; each calls these at the same place."""
 
+import hashlib
+
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -12,6 +14,15 @@ def any_process(here: bool) -> bool:
     if jax.process_count() == 1:
         return here
     return bool(np.any(multihost_utils.process_allgather(np.asarray(here))))
+
+
+def same_everywhere(text: str) -> bool:
+    """Whether all processes have the same text."""
+    if jax.process_count() == 1:
+        return True
+    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+    of_all = np.asarray(multihost_utils.process_allgather(digest))
+    return bool((of_all == of_all[0]).all())
 
 
 def from_first(number: int | None) -> int | None:

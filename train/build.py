@@ -80,8 +80,12 @@ class Experiment(NamedTuple):
     predict_step: Callable[..., jax.Array]
 
 
-def build(config: Config) -> Experiment:
+def build(config: Config, fetch: bool = True) -> Experiment:
     """Checks the config and builds what it describes; compiles and writes nothing.
+
+    Args:
+        config: of the run.
+        fetch: whether data that are not on this machine may be fetched.
 
     Raises:
         ValueError: a field's value is not allowed, or two fields do not fit.
@@ -89,7 +93,9 @@ def build(config: Config) -> Experiment:
     mesh = sharding.make_mesh()
     check_options(config, mesh.size)
     shard = Shard(jax.process_index(), jax.process_count())
-    return assemble(config, mesh, SOURCES[config.data.source](config, shard))
+    return assemble(
+        config, mesh, SOURCES[config.data.source].open(config, shard, fetch)
+    )
 
 
 def check_options(config: Config, devices: int) -> None:
@@ -120,7 +126,13 @@ def _assemble(
     optimizer = make_optimizer(optim, schedule)
     prepare = functools.partial(normalize, mean=data.mean, std=data.std)
     init = functools.partial(
-        init_state, model, optimizer, images.image_shape, config.seed, optim.ema > 0
+        init_state,
+        model,
+        optimizer,
+        images.image_shape,
+        config.seed,
+        ema=optim.ema > 0,
+        loss_scale=config.model.dtype == "float16",
     )
     mix = make_mix(data.mixup, data.cutmix)
     train_step = make_train_step(

@@ -38,8 +38,29 @@ def check_config(config: Config) -> None:
             "init.weights says which weights of init.file are taken (--init FILE), got "
             f"{config.init.weights} and no file"
         )
+    wrong += _wrong_place(config)
     if wrong:
         raise ValueError("; ".join(wrong) + ".")
+
+
+def _wrong_place(config: Config) -> list[str]:
+    """What is wrong with where the process is told to stand among the others."""
+    count, number = config.processes, config.process_id
+    given = (config.coordinator, count, number)
+    if given == (None, None, None):
+        return []
+    if not config.distributed or count is None or number is None or None in given:
+        told = ("distributed", "coordinator", "processes", "process_id")
+        got = ", ".join(f"{name} {getattr(config, name)}" for name in told)
+        return [
+            "coordinator, processes and process_id go together: --distributed "
+            f"--coordinator HOST:PORT --processes N --process-id I, got {got}"
+        ]
+    if number >= count:
+        return [
+            f"process_id must be one of 0 to processes - 1, got {number} of {count}"
+        ]
+    return []
 
 
 def check_images(config: Config, images: int) -> None:

@@ -17,6 +17,10 @@ FREE_TO_RESUME = (
     "profile",
     "parallel",
     "distributed",
+    "coordinator",
+    "processes",
+    "process_id",
+    "startup_seconds",
     "heartbeat_seconds",
     "workdir",
     "eval_batch_size",
@@ -47,16 +51,21 @@ def claim(workdir: epath.Path, config: Config) -> None:
     Raises:
         WorkdirError: the folder holds a run whose numbers would be others.
     """
-    more = _recorded(workdir).get("epochs", config.epochs) <= config.epochs
-    longer = ("epochs",) if more and config.optim.schedule in OPEN_ENDED else ()
-    check_same(workdir, config, FREE_TO_RESUME + longer)
+    check_claim(workdir, config)
     text = json.dumps(_flat(config), indent=1) + "\n"
     write_whole(workdir / FILE, text.encode())
 
 
+def check_claim(workdir: epath.Path, config: Config) -> None:
+    """Raises WorkdirError if the folder holds a run whose numbers would be others."""
+    more = recorded(workdir).get("epochs", config.epochs) <= config.epochs
+    longer = ("epochs",) if more and config.optim.schedule in OPEN_ENDED else ()
+    check_same(workdir, config, FREE_TO_RESUME + longer)
+
+
 def started_from(workdir: epath.Path, config: Config) -> bool:
     """Whether the folder's run started from the weights that the config names."""
-    earlier, given = _flat(Config(name="")) | _recorded(workdir), _flat(config)
+    earlier, given = _flat(Config(name="")) | recorded(workdir), _flat(config)
     names = ("init.file", "init.weights", "init.new")
     return all(earlier[name] == given[name] for name in names)
 
@@ -66,7 +75,7 @@ def check_same(workdir: epath.Path, config: Config, free: tuple[str, ...]) -> No
 
     `free` holds names of fields; with a dot at the end, of all below it.
     """
-    earlier = _recorded(workdir)
+    earlier = recorded(workdir)
     if not earlier:
         return
     # A field that came after the run was started had no effect on it: its default.
@@ -95,7 +104,7 @@ def _advice(earlier: dict[str, Any], given: dict[str, Any]) -> str:
     )
 
 
-def _recorded(workdir: epath.Path) -> dict[str, Any]:
+def recorded(workdir: epath.Path) -> dict[str, Any]:
     """The folder's config, path of each field -> its value; {} if it has none."""
     path = workdir / FILE
     if not path.exists():

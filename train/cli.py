@@ -11,6 +11,7 @@ from typing import Any
 import tyro
 
 from prm_flax.errors import unknown
+from prm_flax.printable import print_everything
 from train.build import ROOT
 from train.checkpoint import CheckpointError
 from train.compiled import keep_compiled_programs
@@ -20,9 +21,11 @@ from train.data.input import DataError
 from train.distributed import FirstProcessError, LostProcessError, joined
 from train.export import export_run
 from train.fit import fit
+from train.leave import LINE
 from train.lock import WorkdirError
 from train.predict import evaluate_run, predict
 from train.preflight import preflight
+from train.trained import as_trained
 
 USAGE = """usage: python -m train COMMAND CONFIG [options]
 
@@ -35,8 +38,9 @@ USAGE = """usage: python -m train COMMAND CONFIG [options]
 
 CONFIG is a file such as configs/fashion_mnist/prm_resnet14.py. Every option of a
 command: python -m train COMMAND CONFIG --help.
-Exit codes: 0 done; 1 the run failed; 2 wrong input, nothing was run; 130 (Ctrl-C) and
-143 (SIGTERM) stopped and saved: the same command goes on from there.
+Exit codes: 0 done; 1 the run failed, or the picture that predict was asked for; 2 wrong
+input, nothing was run; 130 (Ctrl-C) and 143 (SIGTERM) stopped and saved: the same
+command goes on from there.
 """
 
 
@@ -94,8 +98,15 @@ COMMANDS: MappingProxyType[str, tuple[Callable[[Config], int], type[Config]]] = 
 )
 
 
+# These use a run that was trained before.
+OF_A_RUN = ("evaluate", "predict", "export")
+# Other names of fields.
+ALIASES = MappingProxyType({"init": "init.file"})
+
+
 def main(arguments: Sequence[str]) -> int:
     """Runs a command line; returns the exit code."""
+    print_everything()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if arguments else 2
@@ -104,11 +115,14 @@ def main(arguments: Sequence[str]) -> int:
         config = parse(arguments[0], arguments[1:], options)
         keep_compiled_programs()
         with joined(config):
+            if arguments[0] in OF_A_RUN:
+                config = as_trained(config, typed(arguments[2:]))
             return command(config)
     except (ValueError, WorkdirError, FetchError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # before a run listens for it: nothing to save yet
+    except KeyboardInterrupt:  # the second; the first was noted
+        print(LINE, file=sys.stderr)
         return 130
     except FAILED as error:
         print(f"error: {error}", file=sys.stderr)
@@ -134,6 +148,13 @@ def parse(name: str, arguments: Sequence[str], options: type[Config]) -> Config:
         default=options(**fields),
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
     )
+
+
+def typed(arguments: Sequence[str]) -> frozenset[str]:
+    """The fields that flags give: "--data.image-size 64" gives data.image_size."""
+    flags = (word[2:] for word in arguments if word.startswith("--"))
+    names = (flag.partition("=")[0].replace("-", "_") for flag in flags)
+    return frozenset(ALIASES.get(name, name) for name in names)
 
 
 def load_config(path: Path) -> Config:

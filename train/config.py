@@ -72,7 +72,8 @@ class Model:
     remat: bool = False
     """Recompute the blocks in the backward pass: less memory, more time."""
     dtype: Literal["float32", "bfloat16", "float16", "float64"] | None = None
-    """Of the computation; parameters stay float32."""
+    """Of the computation; parameters stay float32. In float16 the loss is scaled, so
+    that small gradients do not become 0, by what the large ones allow."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,15 @@ class Config:
     model.batch_norm as a number of images."""
     distributed: Switch = False
     """This process is one of several: it joins the others through Cloud TPU, Slurm,
-    Open MPI or Kubernetes."""
+    Open MPI or Kubernetes, or by the next three."""
+    coordinator: str | None = None
+    """HOST:PORT, the same for all, where the first process listens for the others."""
+    processes: int | None = None
+    """How many there are."""
+    process_id: int | None = None
+    """Which of them this is; 0 is the first."""
+    startup_seconds: int = 300
+    """Processes that have not met by then end."""
     heartbeat_seconds: int = 60
     """Processes that are silent for longer are lost, and the others end."""
     profile: int = 0

@@ -2,8 +2,10 @@
 
 import jax
 
+from prm_flax.printable import printable
+
 
 def say(text: str) -> None:
-    """Prints a line on the first process."""
+    """Prints a line on the first process, whatever names are in it."""
     if jax.process_index() == 0:
-        print(text, flush=True)
+        print(printable(text), flush=True)

@@ -7,8 +7,10 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from train.check import check_config
 from train.config import Config
 from train.last_words import last_words
+from train.meeting import meet
 
 # Bytes of an error that are told to the other processes.
 TOLD = 4096
@@ -26,17 +28,17 @@ class LostProcessError(RuntimeError):
 def joined(config: Config) -> Iterator[None]:
     """Among the other processes of the run; entered before the first use of a device.
 
-    Cloud TPU, Slurm, Open MPI and Kubernetes tell jax who they are.
+    Cloud TPU, Slurm, Open MPI and Kubernetes tell jax who they are, or the config does.
 
     Raises:
-        ValueError: nothing tells who they are.
+        ValueError: nothing tells who they are, or they cannot meet there.
         LostProcessError: what they compute together failed inside.
-        RuntimeError: they do not come.
     """
     if not config.distributed:
         yield
         return
-    _meet(config)
+    check_config(config)
+    meet(config)
     number, count = jax.process_index(), jax.process_count()
     lost = (
         f"process {number} of {count} was ended from within: above all when another "
@@ -49,20 +51,6 @@ def joined(config: Config) -> Iterator[None]:
         except jax.errors.JaxRuntimeError as error:
             raise LostProcessError(f"{lost} {error}") from error
         jax.distributed.shutdown()
-
-
-def _meet(config: Config) -> None:
-    try:
-        jax.distributed.initialize(
-            heartbeat_timeout_seconds=config.heartbeat_seconds,
-            shutdown_timeout_seconds=config.heartbeat_seconds,
-        )
-    except ValueError as error:
-        raise ValueError(
-            "distributed needs an engine that tells each process who the others are "
-            f"(Cloud TPU, Slurm, Open MPI, Kubernetes): {error}. On one machine leave "
-            "--distributed out: one process drives all of its devices."
-        ) from error
 
 
 def on_first(action: Callable[[], object]) -> None:
@@ -89,6 +77,6 @@ def on_first(action: Callable[[], object]) -> None:
 
 def _tell(text: str) -> str:
     """The first process's text, on all."""
-    raw = text.encode()[:TOLD].ljust(TOLD, b"\0")
+    raw = text.encode(errors="backslashreplace")[:TOLD].ljust(TOLD, b"\0")
     sent = multihost_utils.broadcast_one_to_all(np.frombuffer(raw, np.uint8))
     return np.asarray(sent).tobytes().rstrip(b"\0").decode(errors="replace")

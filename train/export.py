@@ -12,15 +12,16 @@ import numpy as np
 from prm_flax.interop import safetensors
 from prm_flax.interop.shapes import flatten
 from train import exported as loader
-from train.build import Experiment
+from train.build import Experiment, workdir_of
+from train.claim import recorded
 from train.config import Config, Export
 from train.console import say
 from train.distributed import on_first
 from train.evaluate import weights_of
 from train.files import local
-from train.network import Network
-from train.predict import opened, restore
+from train.network import Network, network_of, save_weights
 from train.program import PLATFORMS, make_program
+from train.trained import opened, restore
 
 
 def export_run(config: Config, what: Export) -> int:
@@ -29,7 +30,9 @@ def export_run(config: Config, what: Export) -> int:
         raise ValueError(
             "average needs a run that kept one: optim.ema is 0. Leave --average out."
         )
-    experiment = opened(config)
+    # Another folder than the run's is compared with it; else no image is needed.
+    other = config.data.root != recorded(workdir_of(config)).get("data.root")
+    experiment = opened(config, images=other)
     network = trained(experiment, what.average)
     folder = Path(what.output or local(experiment.workdir) / "export")
     on_first(lambda: export(network, folder, fold=what.fold))
@@ -41,16 +44,7 @@ def trained(experiment: Experiment, average: bool = False) -> Network:
     """The network of a run's last checkpoint, or the moving average of its weights."""
     kinds = weights_of(restore(experiment))
     variables = kinds["ema" if average else "test"].variables
-    data, images = experiment.config.data, experiment.input
-    return Network(
-        experiment.config.model.name,
-        experiment.model_options,
-        jax.device_get(variables),
-        data.mean,
-        data.std,
-        images.image_shape,
-        images.class_names,
-    )
+    return network_of(experiment, jax.device_get(variables))
 
 
 def export(network: Network, folder: Path, *, fold: bool = False) -> None:
@@ -73,7 +67,7 @@ def export(network: Network, folder: Path, *, fold: bool = False) -> None:
     program = make_program(network, fold)
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "model.safetensors"
-    safetensors.save(weights, network.name, network.options, network.variables)
+    save_weights(network, weights)
     _check_weights(weights, network.variables)
     (folder / "model.stablehlo").write_bytes(program)
     (folder / "export.json").write_text(json.dumps(_described(network, fold), indent=1))

@@ -10,7 +10,7 @@ from train import overview
 from train.build import Experiment, build
 from train.check import check_images
 from train.checkpoint import Checkpoints
-from train.claim import claim
+from train.claim import check_claim, claim
 from train.config import Config
 from train.console import say
 from train.data.input import Batch
@@ -24,8 +24,10 @@ from train.lock import lock, prepare_workdir
 from train.loop import Cadence, Clock, Loop
 from train.profile import profiled
 from train.report import write_report
+from train.run_data import RunData, check_data, data_of, write_data
 from train.scalars import Scalars
 from train.state import TrainState
+from train.steps import Steps
 from train.stop import stop_on_signal
 
 
@@ -33,12 +35,13 @@ def fit(config: Config) -> int:
     """Trains; returns the exit code: 0 finished, 128 + signal stopped and saved."""
     experiment = build(config)
     check_images(config, experiment.input.train_images)
+    data = data_of(experiment.input)
     # What is saved comes before init.file, which need not be there any more.
-    given = {} if has_saved(experiment) else read_init(experiment)
+    given = {} if has_saved(experiment.workdir) else read_init(experiment)
     with contextlib.ExitStack() as held:
         stop = held.enter_context(stop_on_signal())
         ours: list[Callable[[], None]] = []
-        on_first(lambda: ours.append(_occupy(held, experiment)))
+        on_first(lambda: ours.append(_occupy(held, experiment, data)))
         folder = experiment.workdir / "checkpoints"
         checkpoints = Checkpoints(folder, config.checkpoint.keep)
         held.enter_context(contextlib.closing(checkpoints))
@@ -61,11 +64,19 @@ def fit(config: Config) -> int:
     return 0
 
 
-def _occupy(held: contextlib.ExitStack, experiment: Experiment) -> Callable[[], None]:
+def _occupy(
+    held: contextlib.ExitStack, experiment: Experiment, data: RunData
+) -> Callable[[], None]:
     """Makes the run's folder this run's, until the end; what tells that it still is."""
     prepare_workdir(experiment.workdir)
     still_ours = held.enter_context(lock(experiment.workdir))
-    claim(experiment.workdir, experiment.config)
+    # All is compared before anything is written.
+    workdir = experiment.workdir
+    check_claim(workdir, experiment.config)
+    if Steps(workdir / "checkpoints").usable():
+        check_data(workdir, data)
+    claim(workdir, experiment.config)
+    write_data(workdir, data)
     return still_ours
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from train.loss_scale import LossScale
 from train.metrics import Metrics, cross_entropy, measure
 
 Examples = dict[str, jax.Array]
@@ -41,17 +42,22 @@ def make_loss(model: nn.Module, label_smoothing: float):
     return loss_of
 
 
-def make_gradients(model: nn.Module, label_smoothing: float) -> Gradients:
+def make_gradients(model: nn.Module, label_smoothing: float) -> Callable[..., Found]:
     """Makes `(variables, examples, dropout key) -> (gradients, batch_stats, metrics)`.
 
-    The examples are those of `make_loss`.
+    The examples are those of `make_loss`. With a `loss_scale` the gradients are those
+    of the scaled loss, divided by the scale: the same, but for what float16 rounds to 0
+    or to infinity.
     """
-    gradients = jax.grad(make_loss(model, label_smoothing), has_aux=True)
+    loss_of = make_loss(model, label_smoothing)
 
-    def gradients_of(variables, examples, key):
-        grads, (_, new, metrics) = gradients(
+    def gradients_of(variables, examples, key, loss_scale: LossScale | None = None):
+        function = loss_of if loss_scale is None else loss_scale.scaled(loss_of)
+        grads, (_, new, metrics) = jax.grad(function, has_aux=True)(
             variables["params"], variables["batch_stats"], examples, key
         )
+        if loss_scale is not None:
+            grads = loss_scale.unscaled(grads)
         return grads, new.get("batch_stats", {}), metrics
 
     return gradients_of

@@ -32,6 +32,9 @@ def guarded(
     the one before the bad update. (Finite gradients can still make a parameter that is
     not, by a rate beyond all measure: `check_finite` before a state is saved.)
 
+    If gradients alone are not finite and the loss was scaled by more than 1, the scale
+    may be too large: that step halves it, and counts as a step and in `overflows`.
+
     Args:
         state: before the update.
         found: gradients, running statistics and metrics of the whole batch: under pmap
@@ -39,6 +42,15 @@ def guarded(
         update: `(state, found) -> state`.
         skip_bad_steps: K.
     """
+    guard = functools.partial(_guarded, update, skip_bad_steps)
+    if state.loss_scale is None:
+        return guard(state, found)
+    return lax.cond(_overflown(state, found), _scaled_down, guard, state, found)
+
+
+def _guarded(
+    update: Callable, skip_bad_steps: int, state: TrainState, found: Any
+) -> TrainState:
     sound = (state.bad_step == 0) & finite(found)
     leave_out = functools.partial(_left_out, skip_bad_steps)
     # Not a jnp.where of the old state and the new: on the CPU it doubled the update's
@@ -55,6 +67,19 @@ def _left_out(skip_bad_steps: int, state: TrainState, found: Any) -> TrainState:
         skipped=state.skipped + skipping.astype(jnp.int32),
         bad_step=jnp.where(going & ~skipping, state.step + 1, state.bad_step),
     )
+
+
+def _overflown(state: Any, found: Any) -> jax.Array:
+    """Whether nothing but the gradients is not finite, at a scale that can be less."""
+    gradients, *rest = found
+    reducible = (state.bad_step == 0) & (state.loss_scale.value > 1)
+    return reducible & ~finite(gradients) & finite(rest)
+
+
+def _scaled_down(state: Any, found: Any) -> TrainState:
+    del found
+    scale = state.loss_scale.after_overflow()
+    return state.replace(step=state.step + 1, loss_scale=scale)
 
 
 def finite(tree: Any) -> jax.Array:

@@ -59,7 +59,7 @@ class Run:
         resumed = f", resumed at step {self.last_step}" if self.last_step else ""
         return (
             f"{e.config.model.name}: {parameter_count(e):,} parameters; "
-            f"{e.input.train_images:,} images, "
+            f"{e.input.train_images:,} images of {len(e.input.class_names)} classes, "
             f"{e.steps} steps of {e.config.batch_size} on "
             f"{len(devices)} × {devices[0].device_kind}; {e.workdir}{resumed}"
         )
@@ -86,6 +86,8 @@ class Run:
             "skipped_steps": int(state.skipped),
             "train_seconds": self.clock.read(),
         }
+        if state.loss_scale is not None:
+            record |= state.loss_scale.numbers()
         self.scalars.write(record)
         say(
             f"epoch {record['epoch']:6.2f}/{e.config.epochs}  step {step:6d}/{e.steps}"

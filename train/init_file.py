@@ -12,12 +12,14 @@ from prm_flax.errors import unknown
 from prm_flax.figures.runs import CONFIG, WEIGHTS
 from prm_flax.interop import safetensors
 from prm_flax.interop.kinds import CLASSIFIER, has_part
+from prm_flax.interop.metadata import UNKNOWN, About
 from prm_flax.interop.names import torch_entries
 from prm_flax.interop.pth import Contents, read_contents
 from prm_flax.interop.report import MismatchError
 from prm_flax.interop.shapes import Path, flatten
 from prm_flax.interop.torch import from_state_dict, to_state_dict
 from train.build import Experiment
+from train.config import Init
 from train.console import say
 from train.data import samples
 
@@ -67,6 +69,18 @@ def _read(path: File, kind: str) -> dict[str, np.ndarray]:
         (other,) = OF_RUN.keys() - {kind}
         say(f"{path}: {contents.which}; --init.weights {other} takes those")
     return contents.arrays
+
+
+def read_about(init: Init) -> About:
+    """What init.file says of the inputs and outputs of its network, if it does.
+
+    Of a network whose classifier starts anew its classes are not known.
+    """
+    path = File(init.file or "")
+    file = path / OF_RUN[init.weights] if path.is_dir() else path
+    own = file.suffix == ".safetensors" and file.is_file() and safetensors.is_own(file)
+    about = safetensors.read_about(file) if own else UNKNOWN
+    return about._replace(class_names=()) if {*init.new} & {*CLASSIFIER} else about
 
 
 def _of_run(folder: File, kind: str) -> Contents:

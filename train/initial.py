@@ -4,30 +4,31 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from etils import epath
 
 from prm_flax.interop.insert import insert_prm
 from prm_flax.interop.shapes import Path, flatten, unflatten
 from train import sharding
 from train.agree import any_process
-from train.build import Experiment
+from train.build import Experiment, workdir_of
 from train.claim import started_from
+from train.config import Config
 from train.console import say
 from train.state import TrainState
 from train.steps import Steps
 
 
-def has_saved(experiment: Experiment) -> bool:
-    """Whether the run's folder has a state to go on from."""
-    folder = experiment.workdir / "checkpoints"
-    return any_process(bool(Steps(folder).usable()))
+def has_saved(workdir: epath.Path) -> bool:
+    """Whether a run's folder has a state to go on from."""
+    return any_process(bool(Steps(workdir / "checkpoints").usable()))
 
 
-def uses_file(experiment: Experiment) -> bool:
+def uses_file(config: Config) -> bool:
     """Whether the network is init.file's, and not that of a run which started there."""
-    if experiment.config.init.file is None:
+    if config.init.file is None:
         return False
-    trained = has_saved(experiment)
-    return not (trained and started_from(experiment.workdir, experiment.config))
+    workdir = workdir_of(config)
+    return not (has_saved(workdir) and started_from(workdir, config))
 
 
 def first_state(experiment: Experiment, given: dict[Path, jax.Array]) -> TrainState:

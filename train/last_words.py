@@ -6,15 +6,16 @@ end, and says it.
 """
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
+from train.leave import farewells, unheard
+
 # Reads until the run is gone. An orderly end sends a byte before.
 _WAITER = """
-import os, signal, sys
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, signal.SIG_IGN)
+import os, sys
 if not os.read(0, 1):
     print(sys.argv[1], file=sys.stderr, flush=True)
 """
@@ -23,14 +24,22 @@ if not os.read(0, 1):
 @contextlib.contextmanager
 def last_words(text: str) -> Iterator[None]:
     """Says `text` on standard error if this process ends while inside, unasked."""
-    waiter = subprocess.Popen(
-        [sys.executable, "-I", "-c", _WAITER, text], stdin=subprocess.PIPE
-    )
+    with unheard():
+        waiter = subprocess.Popen(
+            [sys.executable, "-I", "-c", _WAITER, text], stdin=subprocess.PIPE
+        )
     assert waiter.stdin is not None
+    asked = waiter.stdin.fileno()
+
+    def dismiss() -> None:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(asked, b".")
+
+    farewells.append(dismiss)
     try:
         yield
     finally:
-        with contextlib.suppress(BrokenPipeError):
-            waiter.stdin.write(b".")
-            waiter.stdin.close()
+        farewells.remove(dismiss)
+        dismiss()
+        waiter.stdin.close()
         waiter.wait()

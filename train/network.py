@@ -1,7 +1,13 @@
 """What a trained network is, apart from the run that trained it."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from prm_flax.interop import safetensors
+from prm_flax.interop.safetensors import About, Preprocessing
+from train.build import Experiment
+from train.sources import SOURCES
 
 
 class Network(NamedTuple):
@@ -15,6 +21,7 @@ class Network(NamedTuple):
         std: of the normalisation.
         image_shape: (h, w, c).
         class_names: in the order of the logits.
+        resize: the shorter side of an image file, before the centre is cut out.
     """
 
     name: str
@@ -24,3 +31,36 @@ class Network(NamedTuple):
     std: Sequence[float]
     image_shape: tuple[int, int, int]
     class_names: Sequence[str]
+    resize: int = 0
+
+    @property
+    def about(self) -> About:
+        """What a file of the weights says of inputs and outputs."""
+        return About(
+            tuple(self.class_names),
+            Preprocessing(
+                tuple(self.mean), tuple(self.std), self.image_shape, self.resize
+            ),
+        )
+
+
+def save_weights(network: Network, path: Path) -> None:
+    """Writes a network's weights, and what its inputs and outputs mean, into a file."""
+    safetensors.save(
+        path, network.name, network.options, network.variables, network.about
+    )
+
+
+def network_of(experiment: Experiment, variables: Mapping[str, Any]) -> Network:
+    """An experiment's network with some weights."""
+    config, images = experiment.config, experiment.input
+    return Network(
+        config.model.name,
+        experiment.model_options,
+        variables,
+        config.data.mean,
+        config.data.std,
+        images.image_shape,
+        images.class_names,
+        SOURCES[config.data.source].resize(config),
+    )

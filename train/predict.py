@@ -8,19 +8,21 @@ import jax
 import numpy as np
 
 from prm_flax.figures import maps, plots
+from prm_flax.figures.canvas import check_path
 from train import sharding
-from train.build import Experiment, build, check_options, workdir_of
-from train.checkpoint import CheckpointError, Checkpoints
-from train.claim import FREE_TO_USE, check_same
+from train.agree import any_process
+from train.attempt import failure_of
+from train.build import Experiment
 from train.config import Config, Predict
 from train.console import say
+from train.distributed import on_first
 from train.evaluate import evaluate, weights_of
 from train.files import local
-from train.init_file import read_init
-from train.initial import first_state, uses_file
+from train.initial import uses_file
 from train.metrics import scalars
 from train.state import TrainState
 from train.step import normalize
+from train.trained import opened, restore
 
 # Images in a picture.
 DRAWN = 16
@@ -43,8 +45,16 @@ def evaluate_run(config: Config) -> int:
 
 
 def predict(config: Config, what: Predict) -> int:
-    """Prints the classes of images and draws them; returns the exit code."""
-    experiment = opened(_without_imagenet(config))
+    """Prints the classes of images and draws them.
+
+    Returns:
+        The exit code: 1 where the classes were printed and the picture, which was asked
+        for too, could not be drawn.
+
+    Raises:
+        ValueError: wrong options; nothing was computed.
+    """
+    experiment = opened(_without_imagenet(config), images=not what.images)
     if what.images:
         # Before the network is restored: a wrong file is an early error.
         images = np.stack([experiment.input.read(Path(path)) for path in what.images])
@@ -52,14 +62,15 @@ def predict(config: Config, what: Predict) -> int:
     else:
         images, labels = experiment.input.sample(what.count)
         names = [f"test image {i}" for i in range(len(images))]
+    output = check_path(what.output or _folder(experiment) / "predict.png")
     state = restore(experiment)
     classes = experiment.input.class_names
     probabilities, queries = look(experiment, state, images)
     for name, row in zip(names, probabilities, strict=True):
         say(f"{name}: {_best(row, classes)}")
-    output = Path(what.output or _folder(experiment) / "predict.png")
     n = min(len(images), DRAWN)
-    plots.predictions(
+    draw = functools.partial(
+        plots.predictions,
         output,
         images[:n],
         None if labels is None else labels[:n],
@@ -67,6 +78,10 @@ def predict(config: Config, what: Predict) -> int:
         classes,
         {stage: points[:n] for stage, points in queries.items()},
     )
+    failed = []
+    on_first(lambda: failed.append(failure_of(str(output), draw)))
+    if any_process(any(failed)):
+        return 1
     say(f"picture of {n}: {output}")
     return 0
 
@@ -82,36 +97,7 @@ def _without_imagenet(config: Config) -> Config:
 
 def _folder(experiment: Experiment) -> Path:
     """Where the picture goes: the run's folder, or here if there is no run."""
-    return Path() if uses_file(experiment) else local(experiment.workdir)
-
-
-def opened(config: Config) -> Experiment:
-    """What uses a trained network: where there is none, no images are asked for."""
-    check_options(config, sharding.make_mesh().size)
-    if config.init.file is None:
-        check_trained(config)
-    return build(config)
-
-
-def check_trained(config: Config) -> None:
-    """Raises an error unless the config's folder has a run of its network."""
-    workdir = workdir_of(config)
-    if not (workdir / "checkpoints").is_dir():
-        raise CheckpointError(
-            f"no run in {workdir}. Train first: python -m train fit …, with the same "
-            "config and --workdir. Or give a file of weights: --init FILE."
-        )
-    check_same(workdir, config, FREE_TO_USE)
-
-
-def restore(experiment: Experiment) -> TrainState:
-    """The last state that the experiment's run saved, or the weights of init.file."""
-    if uses_file(experiment):
-        return first_state(experiment, read_init(experiment))
-    check_trained(experiment.config)
-    checkpoints = Checkpoints(experiment.workdir / "checkpoints")
-    state, _ = checkpoints.restore(experiment.abstract_state)
-    return state
+    return Path() if uses_file(experiment.config) else local(experiment.workdir)
 
 
 def look(experiment: Experiment, state: TrainState, images: np.ndarray):

@@ -35,7 +35,9 @@ def preflight(config: Config, options: Preflight) -> int:
     file = _file(options.json)
     prepare(topology)
     found = _try(config, topology, batch)
-    say(f"{config.model.name}, {config.name}\n{describe(found)}")
+    say(f"{config.model.name}, {config.name}")
+    for line in describe(found).splitlines():
+        say(line)
     _say_hints(config, found)
     # What follows takes many minutes: the answer is there if it is cut short.
     for report in _reports(config, options, found):

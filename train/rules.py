@@ -1,6 +1,7 @@
 """What each field of a config may be: a table."""
 
 import math
+import re
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +17,12 @@ _positive: Rule = (
 )
 _share: Rule = (lambda v: 0 <= v < 1, "in [0, 1)")
 
+
+def _is_address(text: str) -> bool:
+    found = re.fullmatch(r"([^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", text)
+    return found is not None and 1 <= int(found[2]) < 2**16
+
+
 RULES: MappingProxyType[str, Rule] = MappingProxyType(
     {
         "name": (
@@ -25,6 +32,13 @@ RULES: MappingProxyType[str, Rule] = MappingProxyType(
         "epochs": _at_least_1,
         "batch_size": _at_least_1,
         "eval_batch_size": _at_least_1,
+        "coordinator": (
+            lambda v: v is None or _is_address(v),
+            "HOST:PORT, such as node1:12321 or [fd00::1]:12321",
+        ),
+        "processes": (lambda v: v is None or v >= 1, "at least 1"),
+        "process_id": (lambda v: v is None or v >= 0, "not negative"),
+        "startup_seconds": _at_least_1,
         "heartbeat_seconds": _at_least_1,
         "profile": _not_negative,
         "seed": (lambda v: 0 <= v < 2**31, "in [0, 2^31)"),

@@ -50,8 +50,16 @@ def put_shares(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]
 
 
 def put_state(mesh: Mesh, state: Any) -> Any:
-    """A tree of arrays, whole on every device."""
-    return jax.device_put(state, replicated(mesh))
+    """A tree of arrays that every process has, whole on every device.
+
+    They go there from the host: of an array that lies on a device, `jax.device_put`
+    makes one that cannot be saved where each of several processes has one device.
+    """
+    whole = replicated(mesh)
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_process_local_data(whole, np.asarray(leaf)),
+        state,
+    )
 
 
 def jit_init(mesh: Mesh, init: Callable[[], Any]) -> Callable[[], Any]:

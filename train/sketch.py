@@ -49,7 +49,7 @@ def sketch(config: Config) -> FakeInput:
     if source in KNOWN:
         shape, classes, count = KNOWN[source](config)
     else:
-        images = SOURCES[source](config, ALONE)
+        images = SOURCES[source].open(config, ALONE, True)
         shape, classes = images.image_shape, len(images.class_names)
         count = images.train_images
     return FakeInput(

@@ -1,7 +1,7 @@
 """What training changes, and so all that a resumed run needs."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import flax.struct
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from train.loss_scale import LossScale
 from train.metrics import Metrics
 
 
@@ -37,11 +38,32 @@ class TrainState:
     metrics: Metrics
     skipped: jax.Array
     bad_step: jax.Array
+    loss_scale: ClassVar[LossScale | None] = None
+
+    @property
+    def updates(self) -> jax.Array:
+        """() int32, the steps whose update was made."""
+        made = self.step - self.skipped
+        return made if self.loss_scale is None else made - self.loss_scale.overflows
 
     @property
     def variables(self) -> dict[str, Any]:
         """What `model.apply` takes."""
         return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+@flax.struct.dataclass
+class ScaledState(TrainState):
+    """The state of a run whose network computes in float16.
+
+    A class of its own: Orbax restores nothing into a field that an older checkpoint
+    lacks, not even None.
+
+    Attributes:
+        loss_scale: of the next step.
+    """
+
+    loss_scale: LossScale  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 def init_state(
@@ -50,6 +72,7 @@ def init_state(
     image_shape: tuple[int, int, int],
     seed: int,
     ema: bool = False,
+    loss_scale: bool = False,
 ) -> TrainState:
     """The state before the first update.
 
@@ -60,13 +83,14 @@ def init_state(
         seed: of the parameters.
         ema: whether averages are kept; until the first update they are the initial
             values.
+        loss_scale: whether the loss is scaled, as float16 needs it.
     """
     made = model.init(jax.random.key(seed), jnp.zeros((1, *image_shape)))
     variables = {
         "params": made["params"],
         "batch_stats": made.get("batch_stats", {}),
     }
-    return TrainState(
+    state = TrainState(
         step=jnp.zeros((), jnp.int32),
         **variables,
         opt_state=optimizer.init(variables["params"]),
@@ -76,6 +100,9 @@ def init_state(
         skipped=jnp.zeros((), jnp.int32),
         bad_step=jnp.zeros((), jnp.int32),
     )
+    if not loss_scale:
+        return state
+    return ScaledState(**vars(state), loss_scale=LossScale.first())
 
 
 def averaged(state: TrainState) -> TrainState:

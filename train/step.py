@@ -70,9 +70,8 @@ def make_train_step(
         examples, dropout = examples_of(state.step, batch, axis=axis, shards=split)
         if axis is not None:
             dropout = jax.random.fold_in(dropout, lax.axis_index(axis))
-        found = in_parts(gradients_of, accumulate, split)(
-            state.variables, examples, dropout
-        )
+        whole = partial(gradients_of, loss_scale=state.loss_scale)
+        found = in_parts(whole, accumulate, split)(state.variables, examples, dropout)
         if axis is not None:
             found = _mean_over(axis, found)
         return guarded(state, found, update, skip_bad_steps)
@@ -119,10 +118,11 @@ def _updated(state: Any, found: Found, *, optimizer, ema: float) -> TrainState:
         opt_state=opt_state,
         metrics=_as(state.metrics, state.metrics.merge(metrics)),
     )
+    if state.loss_scale is not None:
+        new = new.replace(loss_scale=state.loss_scale.after_update())
     if not ema:
         return new
-    updates_made = new.step - new.skipped
-    return new.replace(ema=moved_average(state.ema, new.variables, updates_made, ema))
+    return new.replace(ema=moved_average(state.ema, new.variables, new.updates, ema))
 
 
 def make_eval_step(model: nn.Module, prepare: Callable[[jax.Array], jax.Array]):

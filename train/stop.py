@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import jax
 from jax.experimental import multihost_utils
 
+from train.leave import not_at_once
+
 
 class Stop:
     """Whether a signal has asked the run to end.
@@ -50,7 +52,7 @@ class StopTogether(Stop):
 def stop_on_signal() -> Iterator[Stop]:
     """Notes SIGTERM and SIGINT instead of dying; a second one ends at once."""
     if jax.process_count() > 1:
-        with _handled((signal.SIGINT,), lambda number: _pass_on()):
+        with not_at_once(), _handled((signal.SIGINT,), lambda number: _pass_on()):
             yield StopTogether()
         return
     stop = Stop()
@@ -58,7 +60,7 @@ def stop_on_signal() -> Iterator[Stop]:
     def note(number: int) -> None:
         stop.signal = number
 
-    with _handled((signal.SIGTERM, signal.SIGINT), note):
+    with not_at_once(), _handled((signal.SIGTERM, signal.SIGINT), note):
         yield stop
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prm_flax.figures import commands
 from prm_flax.figures.heads import draw_heads
 from prm_flax.figures.module import draw_module
+from prm_flax.printable import print_everything
 
 Parser = argparse.ArgumentParser
 
@@ -80,6 +81,7 @@ FIGURES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draws the figure that the command line names; returns the exit code."""
+    print_everything()
     parser = Parser(prog="python -m prm_flax.figures", description="Draws figures.")
     known = parser.add_subparsers(dest="figure", required=True)
     for name, (shows, declare, _) in FIGURES.items():

@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from prm_flax.figures.lettering import any_letters
+
 DPI = 150
 # Okabe and Ito's colours, which colour-blind readers tell apart too.
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -75,8 +77,9 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
     """
     path = check_path(path)
     data = io.BytesIO()
-    # By default Matplotlib's version is in the file.
-    figure.savefig(data, format="png", dpi=DPI, metadata={"Software": None})
+    with any_letters():
+        # By default Matplotlib's version is in the file.
+        figure.savefig(data, format="png", dpi=DPI, metadata={"Software": None})
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:

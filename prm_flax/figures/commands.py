@@ -19,6 +19,7 @@ from prm_flax.figures.runs import read_run
 from prm_flax.figures.watch import prm_stages
 from prm_flax.figures.weights import read_weights
 from prm_flax.interop.shapes import SAMPLE
+from prm_flax.printable import printable
 
 FRESH = "untrained PRMs: θ, and so the masks, as drawn at the start"
 NO_PRM = (
@@ -50,7 +51,7 @@ def rates(weights: str, path: str, **how: Any) -> None:
     for name, rate in ordered.items():
         print(f"{name:<{width}}  {stages[name]:<8}  {rate:.4f}")
     draw_rates(path, ordered, stages, found.title)
-    print(f"picture: {path}")
+    print(printable(f"picture: {path}"))
 
 
 def accuracy(path: str, runs: Sequence[str]) -> None:
@@ -73,9 +74,10 @@ def accuracy(path: str, runs: Sequence[str]) -> None:
         low, high = min(values), max(values)
         spread = f", {len(values)} runs, {low:.2f} to {high:.2f} %"
         several = spread if len(values) > 1 else ""
-        print(f"{name}: top-1 {np.mean(values):.2f} % on {found.dataset}{several}")
+        words = f"{name}: top-1 {np.mean(values):.2f} % on {found.dataset}{several}"
+        print(printable(words))
     draw_accuracy(path, found)
-    print(f"picture: {path}")
+    print(printable(f"picture: {path}"))
 
 
 def looks(
@@ -114,14 +116,13 @@ def looks(
     found = read_weights(Path(weights), **how)
     given = {"mean": mean, "std": std, "size": size, "resize": resize}
     chosen = {key: value for key, value in given.items() if value is not None}
-    preparation = preparation_of(found.config)._replace(**chosen)
+    preparation = preparation_of(found.config, found.about)._replace(**chosen)
     pixels = read_photo(Path(image), found.channels, preparation)
-    names = read_names(
-        Path(class_names) if class_names else None, found.model.num_classes
-    )
+    file = Path(class_names) if class_names else None
+    names = read_names(file, found.model.num_classes, found.about.class_names)
     seen = look(found, pixels, preparation, class_index)
     best = np.argsort(-seen.probabilities, kind="stable")[:5]
-    print(", ".join(f"{names[k]} {_percent(seen, k)}" for k in best))
+    print(printable(", ".join(f"{names[k]} {_percent(seen, k)}" for k in best)))
     notes = {"no PRM: Grad-CAM alone": not seen.looks.queries, FRESH: found.fresh}
     note = "; ".join(words for words, holds in notes.items() if holds)
     if note:
@@ -129,7 +130,7 @@ def looks(
     k = seen.class_index
     title = f"{found.title}: {names[k]}, {_percent(seen, k)}"
     draw_looks(path, seen.looks, title, note)
-    print(f"picture: {path}")
+    print(printable(f"picture: {path}"))
 
 
 def _percent(seen: Seen, k: int) -> str:

@@ -10,6 +10,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from prm_flax.figures.canvas import BLUE, GREEN, LIGHT, PURPLE, VERMILION
+from prm_flax.figures.lettering import fitted
+from prm_flax.printable import printable
 
 # Up to this many pixels a side an image is enlarged as crisp squares.
 SMALL_IMAGE = 112
@@ -17,6 +19,8 @@ STAGE_COLORS = ("#F0E442", GREEN, PURPLE, "#56B4E9", "#E69F00")
 STAGE_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # Area in points² of a marker that stands for one group.
 MARKER_AREA = 18.0
+# Inches for the words above an image, of the 2.2 that it has with its margins.
+ROOM = 2.0
 
 
 def panel(
@@ -50,11 +54,13 @@ def panel(
     said = int(np.argmax(probabilities))
     mark, color, line = _verdict(said, truth)
     axes.spines[:].set(edgecolor=color, linewidth=2, linestyle=line)
-    words = f"{mark}{shortened(names[said], 15)} {probabilities[said]:.0%}"
+    form = f"{mark}{{}} {probabilities[said]:.0%}"
+    look = {"size": 10, "weight": "bold"}
+    words = fitted(names[said], ROOM, form=form, **look)
     pad = 6 if truth is None else 18
-    axes.set_title(words, color=color, fontsize=10, pad=pad, fontweight="bold")
+    axes.set_title(words, color=color, pad=pad, parse_math=False, **look)
     if truth is not None:
-        _second_line(axes, f"true: {shortened(names[truth], 20)}")
+        _second_line(axes, fitted(names[truth], ROOM, 9, form="true: {}"))
     for k, points in enumerate(queries.values()):
         _points(axes, points, k)
 
@@ -76,6 +82,7 @@ def _second_line(axes: Axes, words: str) -> None:
         va="bottom",
         fontsize=9,
         color=LIGHT.faint,
+        parse_math=False,
         # The title above it keeps its height free; its width is not to count.
         in_layout=False,
     )
@@ -109,16 +116,11 @@ def areas(count: ArrayLike) -> np.ndarray:
     return MARKER_AREA * np.sqrt(count)
 
 
-def shortened(name: str, most: int) -> str:
-    """The name, cut to `most` letters with an ellipsis at its end."""
-    return name if len(name) <= most else name[: most - 1].rstrip() + "…"
-
-
 def stage_legend(figure: Figure, queries: Mapping[str, np.ndarray]) -> None:
     """Says below the images which marker is which stage, and what its size means."""
     look = {"linestyle": "", "markeredgecolor": "black", "markeredgewidth": 0.6}
     handles = [
-        Line2D([], [], label=stage, markersize=6, **_look(k), **look)
+        Line2D([], [], label=printable(stage), markersize=6, **_look(k), **look)
         for k, stage in enumerate(queries)
     ]
     most = max(np.shape(points)[1] for points in queries.values())
@@ -127,6 +129,6 @@ def stage_legend(figure: Figure, queries: Mapping[str, np.ndarray]) -> None:
         label = f"{count} group{'s' if count > 1 else ''}"
         white = {"marker": "o", "color": "white", "markersize": size}
         handles.append(Line2D([], [], label=label, **white, **look))
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False
-    )
+    place = {"loc": "outside lower center", "ncols": len(handles), "frameon": False}
+    for text in figure.legend(handles=handles, **place).get_texts():
+        text.set_parse_math(False)

@@ -8,6 +8,9 @@ from matplotlib.ticker import NullLocator
 
 from prm_flax.figures.canvas import BLUE, LIGHT, blank, save
 from prm_flax.figures.heads_runs import HeadsRuns
+from prm_flax.figures.lettering import fitted
+
+HEIGHT = 3.7  # inches
 
 
 def draw_accuracy(path: str | os.PathLike, runs: HeadsRuns) -> None:
@@ -23,7 +26,7 @@ def draw_accuracy(path: str | os.PathLike, runs: HeadsRuns) -> None:
     Raises:
         ValueError: path does not end in .png.
     """
-    figure = blank(5.2, 3.7)
+    figure = blank(5.2, HEIGHT)
     axes = figure.subplots()
     means = [float(np.mean(values)) for values in runs.by_heads.values()]
     _heads(axes, runs, means)
@@ -31,7 +34,9 @@ def draw_accuracy(path: str | os.PathLike, runs: HeadsRuns) -> None:
     _at_right(axes, means[-1], f"prm_{runs.network}", BLUE, below)
     if runs.plain:
         _plain(axes, runs, not below)
-    axes.set(xlabel="heads $g$", ylabel=f"top-1 accuracy on {runs.dataset}, %")
+    axes.set_xlabel("heads $g$")
+    words = fitted(runs.dataset, HEIGHT - 0.5, 10, form="top-1 accuracy on {}, %")
+    axes.set_ylabel(words, size=10, parse_math=False)
     axes.margins(y=0.15)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=LIGHT.faint, alpha=0.2, linewidth=0.8)
@@ -72,4 +77,5 @@ def _at_right(axes: Axes, y: float, words: str, color: str, below: bool) -> None
         va="top" if below else "bottom",
         color=color,
         fontsize=9,
+        parse_math=False,
     )

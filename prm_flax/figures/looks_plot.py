@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from prm_flax.figures.canvas import LIGHT, blank, save
 from prm_flax.figures.enlarge import enlarged, in_unit_range
 from prm_flax.figures.gallery import SMALL_IMAGE, areas
+from prm_flax.figures.lettering import fitted
 
 SIDE = 1.75
 COLORMAP = "inferno"
@@ -58,10 +59,12 @@ def draw_looks(path: str | os.PathLike, looks: Looks, title: str, note: str = ""
     alone = [] if looks.queries else [None]
     columns = [*alone, *looks.cams]
     height = (SIDE + 0.18) * len(rows) + 0.9
-    figure = blank(SIDE * len(columns) + 0.9, height)
+    width = SIDE * len(columns) + 0.9
+    figure = blank(width, height)
     panels = figure.subplots(len(rows), len(columns), squeeze=False)
     for column, stage in zip(panels.T, columns, strict=True):
-        column[0].set_title(stage or "image", fontsize=10, color=LIGHT.faint)
+        words = fitted(stage or "image", SIDE, 10)
+        column[0].set_title(words, size=10, color=LIGHT.faint, parse_math=False)
         for row, axes in zip(rows, column, strict=True):
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(edgecolor=LIGHT.faint, linewidth=0.8)
@@ -69,7 +72,8 @@ def draw_looks(path: str | os.PathLike, looks: Looks, title: str, note: str = ""
             draw(axes, looks, stage)
     for row, axes in zip(rows, panels[:, len(alone)], strict=True):
         axes.set_ylabel(row, fontsize=10, color=LIGHT.ink)
-    figure.suptitle(title, fontsize=11, color=LIGHT.ink)
+    words = fitted(title, width - 0.3, 11)
+    figure.suptitle(words, size=11, color=LIGHT.ink, parse_math=False)
     _below(figure, looks, note)
     save(figure, path)
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from prm_flax.interop.metadata import UNKNOWN, About
+
 # Looked for in the bytes; the file's name plays no part.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 # As stated in the file's header, before anything is decoded.
@@ -39,15 +41,19 @@ SQUEEZED: MappingProxyType[str, int] = MappingProxyType(
 )
 
 
-def preparation_of(config: Mapping[str, Any]) -> Preparation:
+def preparation_of(config: Mapping[str, Any], about: About = UNKNOWN) -> Preparation:
     """What a run does with images when it evaluates; ImageNet's for no run ({}).
 
     Args:
         config: options by dotted name.
+        about: what the file of the weights says; it comes first.
 
     Raises:
         ValueError: an option that says so is missing.
     """
+    if about.preprocessing is not None:
+        mean, std, (size, *_), resize = about.preprocessing
+        return Preparation(mean, std, size, resize)
     if not config:
         return IMAGENET
     needed = ("source", "mean", "std", "image_size", "eval_resize")

@@ -8,6 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from prm_flax.figures.canvas import BLUE, LIGHT, VERMILION, blank, save
+from prm_flax.figures.lettering import fitted
+
+# Inches of a PRM's name, of the picture's height.
+LONGEST = 1.4
 
 
 def draw_rates(
@@ -27,13 +31,16 @@ def draw_rates(
     Raises:
         ValueError: path does not end in .png.
     """
-    figure = blank(max(4.6, 1.6 + 0.34 * len(rates)), 3.4)
+    width = max(4.6, 1.6 + 0.34 * len(rates))
+    figure = blank(width, 3.4)
     axes = figure.subplots()
     _bands(axes, [stages[name] for name in rates])
     heights = list(rates.values())
     axes.vlines(range(len(rates)), 0, heights, color=BLUE, linewidth=2.2, alpha=0.45)
     axes.plot(heights, "o-", color=BLUE, markersize=5.5, linewidth=1.2, clip_on=False)
-    axes.set_xticks(range(len(rates)), _short(list(rates)), rotation=60, ha="right")
+    names = [fitted(name, LONGEST, 8) for name in _short(list(rates))]
+    look = {"rotation": 60, "ha": "right", "parse_math": False}
+    axes.set_xticks(range(len(rates)), names, **look)
     axes.tick_params(axis="x", labelsize=8, length=0, pad=1)
     axes.set(ylim=(0, 1), xlim=(-0.6, len(rates) - 0.4))
     axes.set_ylabel(
@@ -42,7 +49,9 @@ def draw_rates(
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=LIGHT.faint, alpha=0.2, linewidth=0.8)
-    axes.set_title(title, fontsize=10, color=LIGHT.ink, pad=18)
+    # Above the axes, beside which is room for the numbers and their name.
+    words = fitted(title, width - 1.2, 10)
+    axes.set_title(words, size=10, color=LIGHT.ink, pad=18, parse_math=False)
     save(figure, path)
 
 
@@ -60,6 +69,7 @@ def _bands(axes: Axes, stages: list[str]) -> None:
             ha="center",
             fontsize=9,
             color=VERMILION,
+            parse_math=False,
         )
         start = stop
 

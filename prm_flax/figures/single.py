@@ -6,11 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from prm_flax.figures.canvas import BLUE, LIGHT
-from prm_flax.figures.gallery import shortened
+from prm_flax.figures.lettering import fitted
 
 BARS = 5
-# Letters of a class's name.
-LETTERS = 26
+# Inches and points of a class's name.
+ROOM, SIZE = 2.1, 10
 
 
 def likeliest(axes: Axes, probabilities: np.ndarray, names: Sequence[str]) -> None:
@@ -26,7 +26,8 @@ def likeliest(axes: Axes, probabilities: np.ndarray, names: Sequence[str]) -> No
     bars = axes.barh(places, probabilities[best], height=0.6, color=BLUE)
     words = [f"{100 * probabilities[k]:.1f} %" for k in best]
     axes.bar_label(bars, words, padding=4, color=LIGHT.ink)
-    axes.set_yticks(places, [shortened(names[k], LETTERS) for k in best])
+    shown = [fitted(names[k], ROOM, SIZE) for k in best]
+    axes.set_yticks(places, shown, size=SIZE, parse_math=False)
     # A full bar leaves room for its percentage.
     axes.set(xticks=[], xlim=(0, 1.2))
     axes.invert_yaxis()

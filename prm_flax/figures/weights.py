@@ -13,6 +13,7 @@ from prm_flax.interop import safetensors
 from prm_flax.interop.insert import insert_prm
 from prm_flax.interop.kinds import has_part
 from prm_flax.interop.matching import clean
+from prm_flax.interop.metadata import UNKNOWN, About
 from prm_flax.interop.shapes import SAMPLE, flatten, make_template, unflatten
 from prm_flax.interop.torch import from_state_dict, read_pth
 from prm_flax.prm.initial import INITIALIZERS
@@ -31,6 +32,7 @@ class Weights(NamedTuple):
         variables: its parameters and batch statistics.
         config: the options of its run, by dotted name; {} outside a run's folder.
         fresh: whether its PRMs are untrained.
+        about: what its inputs and outputs mean, as far as the file says.
     """
 
     title: str
@@ -38,6 +40,7 @@ class Weights(NamedTuple):
     variables: Mapping[str, Any]
     config: Mapping[str, Any]
     fresh: bool = False
+    about: About = UNKNOWN
 
     @property
     def channels(self) -> int:
@@ -98,7 +101,8 @@ def _own(path: Path) -> Weights:
     config = runs.read_config(file.parent) if in_run else {}
     model, variables = safetensors.load(file)
     title = str(config.get("name") or file.stem)
-    return Weights(title, model, variables, config)
+    about = safetensors.read_about(file)
+    return Weights(title, model, variables, config, about=about)
 
 
 def _require(path: Path, advice: str = "Is the path right?") -> None:

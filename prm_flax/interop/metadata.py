@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -23,12 +23,47 @@ DTYPES = MappingProxyType(
 )
 
 
-def describe(model_name: str, options: Mapping[str, Any]) -> dict[str, str]:
+class Preprocessing(NamedTuple):
+    """How an image file becomes the network's input.
+
+    Attributes:
+        mean: subtracted from the pixels in [0, 1], one number or one a channel.
+        std: what they are divided by after that.
+        image_shape: (h, w, c) of the input.
+        resize: the shorter side, before the centre is cut out; 0 squeezes the whole
+            image into the input.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_shape: tuple[int, int, int]
+    resize: int
+
+
+class About(NamedTuple):
+    """What a network's inputs and outputs mean.
+
+    Attributes:
+        class_names: in the order of the logits; () if they are not known.
+        preprocessing: None if it is not known.
+    """
+
+    class_names: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
+
+
+UNKNOWN = About()
+
+
+def describe(
+    model_name: str, options: Mapping[str, Any], about: About = UNKNOWN
+) -> dict[str, str]:
     """The metadata of a model.
 
     Args:
         model_name: as for `create_model`.
         options: its keywords.
+        about: what its inputs and outputs mean.
 
     Raises:
         ValueError: an option is no text, number, None or dtype.
@@ -38,12 +73,48 @@ def describe(model_name: str, options: Mapping[str, Any]) -> dict[str, str]:
         '{"dtype": {"dtype": "bfloat16"}}'
     """
     stored = {name: _to_json(name, value) for name, value in options.items()}
-    return {
+    metadata = {
         "format": FORMAT,
         "format_version": VERSION,
         "model": model_name,
         "options": json.dumps(stored),
     }
+    # Escaped: a name of a file may hold bytes that are no text.
+    if about.class_names:
+        metadata["class_names"] = json.dumps(about.class_names)
+    if about.preprocessing is not None:
+        metadata["preprocessing"] = json.dumps(about.preprocessing._asdict())
+    return metadata
+
+
+def read_about(metadata: Mapping[str, str], place: str) -> About:
+    """What metadata say of inputs and outputs.
+
+    Args:
+        metadata: of a file.
+        place: the file, as errors call it.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    try:
+        names = tuple(json.loads(metadata.get("class_names", "[]")))
+        if not all(type(name) is str for name in names):
+            raise TypeError("a class name is no text")
+        found = json.loads(metadata.get("preprocessing", "null"))
+        return About(names, None if found is None else _preprocessing(**found))
+    except (RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"{place} has damaged metadata: {error!r}.") from error
+
+
+def _preprocessing(mean, std, image_shape, resize) -> Preprocessing:
+    height, width, channels = map(int, image_shape)
+    return Preprocessing(
+        tuple(map(float, mean)),
+        tuple(map(float, std)),
+        (height, width, channels),
+        int(resize),
+    )
 
 
 def build(metadata: Mapping[str, str], place: str) -> nn.Module:

@@ -22,7 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from prm_flax.backbones.registry import create_model
-from prm_flax.interop.metadata import FORMAT, build, describe
+from prm_flax.interop import metadata as described
+from prm_flax.interop.metadata import FORMAT, UNKNOWN, build, describe
+from prm_flax.interop.metadata import About as About
+from prm_flax.interop.metadata import Preprocessing as Preprocessing
 from prm_flax.interop.shapes import flatten, require_fit, unflatten
 
 # Names the format gives to dtypes; any other name is no dtype of a weight.
@@ -36,6 +39,7 @@ def save(
     model_name: str,
     options: Mapping[str, Any],
     variables: Mapping[str, Any],
+    about: About = UNKNOWN,
 ) -> None:
     """Writes a model's weights; the file is complete, or not there at all.
 
@@ -44,6 +48,8 @@ def save(
         model_name: as for `create_model`.
         options: its keywords, num_classes among them: text, numbers, None and dtypes.
         variables: the model's "params" and "batch_stats".
+        about: the names of its classes and what is done with its images, see
+            `read_about`.
 
     Raises:
         ValueError: before anything is written: an option that cannot be stored, or
@@ -66,7 +72,7 @@ def save(
 
     Reference: https://huggingface.co/docs/safetensors.
     """
-    metadata = describe(model_name, options)
+    metadata = describe(model_name, options, about)
     leaves = flatten(variables)
     require_fit(create_model(model_name, **options), leaves, "the variables")
     tensors = {"/".join(p): np.asarray(leaf, order="C") for p, leaf in leaves.items()}
@@ -144,10 +150,28 @@ def _opened(place: str) -> Iterator[Any]:
         ) from error
 
 
+def read_about(path: str | os.PathLike[str]) -> About:
+    """What a file says of a network's inputs and outputs.
+
+    Args:
+        path: of a file that `save` wrote.
+
+    Returns:
+        The names of the classes and the preprocessing, as far as they are known.
+
+    Raises:
+        ValueError: the file is damaged.
+        OSError: the file cannot be read.
+    """
+    place = os.fspath(path)
+    with _opened(place) as file:
+        return described.read_about(file.metadata() or {}, place)
+
+
 def _shape(file: Any, name: str) -> jax.ShapeDtypeStruct:
-    described = file.get_slice(name)
-    dtype = STORED.get(described.get_dtype(), np.bool_)
-    return jax.ShapeDtypeStruct(tuple(described.get_shape()), dtype)
+    tensor = file.get_slice(name)
+    dtype = STORED.get(tensor.get_dtype(), np.bool_)
+    return jax.ShapeDtypeStruct(tuple(tensor.get_shape()), dtype)
 
 
 def _ordered(data: bytes) -> bytes:

@@ -17,6 +17,7 @@ from prm_flax.paper.match import placed
 from prm_flax.paper.page import make_page
 from prm_flax.paper.render import FORMS
 from prm_flax.paper.runs import read_run
+from prm_flax.printable import print_everything
 
 TABLES: MappingProxyType[str, Table] = MappingProxyType(
     {f"table{t.number}": t for t in (TABLE1, TABLE2, TABLE3, TABLE4, TABLE5)}
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 2 for wrong input, of which the message says what is right;
         then nothing was written.
     """
+    print_everything()
     try:
         options = _options(arguments)
         text, unused = _text(options.table, options.format, options.runs)

@@ -9,6 +9,7 @@ from prm_flax.backbones.registry import create_model
 from prm_flax.paper.form import Table
 from prm_flax.paper.measure import SIZE, counts, network
 from prm_flax.paper.runs import Run
+from prm_flax.printable import printable
 
 TRAIN_IMAGES = 1_281_167
 # Where ImageNet's images can come from; other sets do too, with other numbers.
@@ -32,7 +33,7 @@ def placed(table: Table, runs: Sequence[Run]) -> tuple[dict[int, Run], tuple[str
     for run in runs:
         reason, rows = unfit(table, run), rows_of(table, run)
         if reason:
-            unused.append(f"{run.folder} is not used: {reason}.")
+            unused.append(f"{printable(run.folder)} is not used: {reason}.")
             continue
         (index,) = rows
         if index in found:

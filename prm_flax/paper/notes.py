@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from prm_flax.paper.form import Table
 from prm_flax.paper.runs import Run
+from prm_flax.printable import markdown
 
 SOURCE = (
     "paper: as printed in X. Ma, S. Fu, “Position-Aware Recalibration Module: Learning "
@@ -49,4 +50,4 @@ def _accuracies(table: Table, runs: Mapping[int, Run]) -> tuple[str, ...]:
 
 def _described(run: Run) -> str:
     missing = "" if run.top5 is not None else ", which wrote no top-5 down"
-    return f"{run.folder}, {run.epochs} epochs{missing}"
+    return f"{markdown(run.folder)}, {run.epochs} epochs{missing}"

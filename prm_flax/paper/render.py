@@ -22,8 +22,14 @@ def terminal(page: Page) -> str:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [_aligned(row, widths, words) for row in table]
     lines.insert(2, "-" * len(max(lines, key=len)))
-    notes = ["\n".join(textwrap.wrap(note, WIDTH)) for note in page.notes]
+    notes = [_wrapped(note) for note in page.notes]
     return "\n".join([page.title, "", *lines, "", *notes]) + "\n"
+
+
+def _wrapped(note: str) -> str:
+    """Lines of at most 88 letters; what is longer, such as a folder, stays whole."""
+    lines = textwrap.wrap(note, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def _title(heads: Sequence[Head], i: int) -> str:

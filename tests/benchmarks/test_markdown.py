@@ -1,6 +1,6 @@
 """Missing rows are said to be missing, never left out."""
 
-from benchmarks.markdown import cell, pair, part
+from benchmarks.markdown import cell, grid, pair, part
 
 BOOK = {
     "rows": {
@@ -40,3 +40,7 @@ def test_a_part_has_the_days_of_its_rows():
 
 def test_a_part_without_rows_has_no_day():
     assert part("Words", {"rows": {}}, ["x"], []).startswith("Words:\n")
+
+
+def test_a_stroke_within_a_cell_does_not_end_it():
+    assert grid(["a|b"], [["`c|d`"]]) == "| a\\|b |\n| --- |\n| `c\\|d` |"

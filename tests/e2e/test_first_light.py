@@ -1,5 +1,7 @@
 """The whole program on 640 real images: train, evaluate, predict, weights to share."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +20,7 @@ from support.run import (
 )
 
 from prm_flax.interop import safetensors
+from train import report
 from train.cli import load_config, main
 from train.data.idx import load_idx
 from train.metrics import cross_entropy
@@ -153,6 +156,26 @@ def test_predict_what_is_no_image(workdir, tmp_path, capsys):
     for path in (text, missing):
         assert command("predict", workdir, "--predict.images", path) == 2
         assert f"images must be image files: {path}" in capsys.readouterr().err
+
+
+def test_a_finished_run_ends_again_whatever_cannot_be_drawn(
+    workdir, tmp_path, monkeypatch, capsys
+):
+    again = tmp_path / "again"
+    shutil.copytree(workdir, again)
+    (again / "result.json").unlink()
+
+    def broken(*_):
+        raise TypeError("no font has it")
+
+    monkeypatch.setattr(report, "look", broken)
+    for _ in range(2):
+        assert command("fit", again) == 0
+        *_, failed, _, last = capsys.readouterr().out.splitlines()
+        assert failed == "predictions.png could not be drawn: TypeError: no font has it"
+        assert last == f"test top-1 {result(workdir)['test_top1']:.2f} %"
+        assert result(again)["test_top1"] == result(workdir)["test_top1"]
+        assert "(predictions.png)" not in (again / "report.md").read_text()
 
 
 USES = ["evaluate", "predict", "export"]

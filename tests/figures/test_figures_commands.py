@@ -46,7 +46,8 @@ def folder(tmp_path_factory):
     (folder / "theirs.safetensors").write_bytes(to_bytes(theirs, {"format": "pt"}))
     (folder / "photo.png").write_bytes(PNG)
     (folder / "text.png").write_text("no image")
-    (folder / "names.txt").write_text("\n".join(f"thing {k}" for k in range(10)))
+    names = [f"$thing_{k} caf\udce9" for k in range(10)]
+    (folder / "names.json").write_text(json.dumps(names))
     return folder
 
 
@@ -87,7 +88,7 @@ def test_rates_of_a_pytorch_file_are_the_same(files, capsys):
 
 
 def test_looks_of_a_run_prepare_images_as_the_run_does(files, capsys):
-    names = ["--class-names", "names.txt"]
+    names = ["--class-names", "names.json"]
     assert main(["looks", "run", "photo.png", "out.png", *names]) == 0
     classes, picture = capsys.readouterr().out.splitlines()
     weights = read_weights(files / "run")
@@ -98,13 +99,29 @@ def test_looks_of_a_run_prepare_images_as_the_run_does(files, capsys):
     )
     shares = np.asarray(jax.nn.softmax(logits[0]))
     best = np.argsort(-shares)[:5]
-    expected = ", ".join(f"thing {k} {100 * shares[k]:.1f} %" for k in best)
+    expected = ", ".join(f"$thing_{k} caf\\xe9 {100 * shares[k]:.1f} %" for k in best)
     assert classes == expected
     assert picture == "picture: out.png"
     seen = look(weights, pixels, preparation)
     assert list(seen.looks.queries) == list(seen.looks.masks) == list(seen.looks.cams)
     assert seen.class_index == best[0]
     assert matplotlib.image.imread("out.png").shape[2] == 4
+
+
+def test_looks_takes_names_and_preprocessing_of_the_weights(files, capsys):
+    known = [f"kind {k}" for k in range(10)]
+    about = safetensors.About(
+        tuple(known), safetensors.Preprocessing((0.286,), (0.353,), (28, 28, 1), 0)
+    )
+    (files / "kinds.txt").write_text("\n".join(known))
+    _, variables = safetensors.load(files / "run/model.safetensors")
+    safetensors.save("out.safetensors", "prm_resnet14", OPTIONS, variables, about)
+    said = []
+    for weights, names in (("run", "kinds.txt"), ("out.safetensors", None)):
+        flags = ["--class-names", names] if names else []
+        assert main(["looks", weights, "photo.png", "out.png", *flags]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[1] == said[0]
 
 
 def test_a_file_in_a_runs_folder_is_of_the_run(files):

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from prm_flax.figures import canvas, plots
-from prm_flax.figures.gallery import areas, shortened
+from prm_flax.figures.gallery import areas
 
 TRAIN = [
     {"step": i, "epoch": i / 50, "loss": 2.0 - i / 100, "top1": i / 200}
@@ -207,11 +207,6 @@ def test_small_images_are_crisp_and_not_stretched_in_brightness(drawn):
 def test_what_does_not_fit_is_refused(changed, words):
     with pytest.raises(ValueError, match=words):
         predict(**changed)
-
-
-def test_long_names_end_in_an_ellipsis():
-    assert shortened("tench, Tinca tinca", 8) == "tench,…"
-    assert shortened("tench", 5) == "tench"
 
 
 def test_only_png_files_are_written(tmp_path):

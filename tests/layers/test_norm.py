@@ -144,6 +144,19 @@ def test_bfloat16_with_a_large_mean():
     np.testing.assert_allclose(new["batch_stats"]["var"], statistics["var"], rtol=1e-3)
 
 
+def test_float16_whose_squares_it_cannot_hold():
+    """Squares of 1000 are beyond 65504."""
+    x = jnp.asarray(1000 * np.random.default_rng(0).normal(size=SHAPE), "float16")
+    tree = norm(4).init(jax.random.key(0), x)
+    y, new = norm(4, dtype="float16").apply(
+        tree, x, train=True, mutable=["batch_stats"]
+    )
+    assert y.dtype == jnp.float16
+    want, statistics = expected(np.asarray(x, np.float64), tree, 4)
+    np.testing.assert_allclose(y.astype("float32"), want, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(new["batch_stats"]["var"], statistics["var"], rtol=1e-5)
+
+
 @pytest.mark.parametrize("x_dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize("dtype", [None, "bfloat16", "float32"])
 @pytest.mark.parametrize("train", [False, True])

@@ -136,3 +136,20 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     assert main(["table1", "--output", str(path)]) == 2
     assert "No space left" in capsys.readouterr().err
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["t.md"]
+
+
+def test_a_folder_of_any_name_is_said_as_it_is(capsys, tmp_path):
+    folder = finished(tmp_path / "$a_1$ <b> caf\udce9", imagenet("prm_resnet18"))
+    shown = f"`{tmp_path}/$a_1$ <b> caf\\xe9`, 100 epochs"
+    for form in ("markdown", "terminal"):
+        text = said(capsys, "table5", "--format", form, "--runs", folder)
+        assert shown in " ".join(text.split())
+    file = tmp_path / "table.md"
+    options = "--format", "markdown", "--output", str(file)
+    assert main(["table5", "--runs", folder, *options]) == 0
+    assert shown in file.read_text("utf-8")
+
+
+def test_a_long_folder_stays_whole_in_the_terminal(capsys, tmp_path):
+    folder = finished(tmp_path / ("long" * 40), imagenet("prm_resnet18"))
+    assert "long" * 40 in said(capsys, "table5", "--runs", folder)

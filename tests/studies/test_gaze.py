@@ -1,6 +1,7 @@
 """Where a run's query points are is asked of the images that it was tested on."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,7 +11,8 @@ from support.run import REPO, TINY
 
 from prm_flax.figures import maps
 from prm_flax.interop import safetensors
-from studies.gaze import gaze, said
+from studies import gaze as module
+from studies.gaze import Gaze, gaze, said
 from train.build import build
 from train.claim import claim
 from train.cli import load_config
@@ -74,3 +76,12 @@ def test_a_network_without_prm_is_refused(tmp_path):
     started(tmp_path, "resnet14")
     with pytest.raises(ValueError, match="has no PRM"):
         gaze(tmp_path)
+
+
+def test_names_are_no_markup_in_the_table(monkeypatch):
+    answers = {"stage1": np.full((1, 3), 0.5)}
+    found = Gaze(np.zeros(1, int), ("a|b*c", "caf\udce9"), answers)
+    monkeypatch.setattr(module, "gaze", lambda run: found)
+    table = said([Path("runs/<b>")], draws=2)
+    one, two = (line for line in table.splitlines() if line.startswith("| `<b>` |"))
+    assert "| `a\\|b*c` |" in one and "| `caf\\xe9` |" in two

@@ -104,6 +104,14 @@ def test_the_dtype_arrives_at_network_and_prm():
     assert model.dtype == model.recalibration.dtype == jnp.bfloat16
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_float16_alone_scales_its_loss(dtype):
+    config = load_config(REPO / TINY)
+    model = dataclasses.replace(config.model, dtype=dtype)
+    state = build(dataclasses.replace(config, model=model)).abstract_state
+    assert (state.loss_scale is not None) == (dtype == "float16")
+
+
 @pytest.mark.parametrize("name", list_models())
 def test_what_is_not_given_is_the_networks_own(name):
     model = create_model(name, 10, **model_options(Model(name=name)))

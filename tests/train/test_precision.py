@@ -1,4 +1,4 @@
-"""A network that computes in bfloat16 learns in float32."""
+"""A network that computes in bfloat16 or float16 learns in float32."""
 
 import functools
 
@@ -16,9 +16,11 @@ from train.state import init_state
 from train.step import make_train_step, normalize
 
 IMAGE = (8, 8, 1)
-MODEL = create_model(
-    "prm_resnet14", 10, groups=4, batch_norm=2, stem="3x3_stride2",
-    dtype=jnp.bfloat16, zero_init=True, remat=True,
+model_of = functools.cache(
+    functools.partial(
+        create_model, "prm_resnet14", 10, groups=4, batch_norm=2, stem="3x3_stride2",
+        zero_init=True, remat=True,
+    )
 )  # fmt: skip
 
 
@@ -32,14 +34,16 @@ def watched(optimizer, gradients):
     return optax.GradientTransformation(optimizer.init, update)
 
 
-def step_and_init(name, gradients):
+def step_and_init(dtype, name, gradients):
     """A step with everything on, and what makes its first state."""
     optim = Optim(optimizer=name, clip_norm=1.0, no_decay=("norms",))
     optimizer = watched(make_optimizer(optim, lambda step: jnp.float32(0.1)), gradients)
     prepare = functools.partial(normalize, mean=(0.5,), std=(0.5,))
     options = {"accumulate": 2, "ema": 0.9, "mix": make_mix(0.2, 1.0)}
-    step = make_train_step(MODEL, optimizer, prepare, **options)
-    return step, functools.partial(init_state, MODEL, optimizer, IMAGE, 0, ema=True)
+    model = model_of(dtype=dtype)
+    step = make_train_step(model, optimizer, prepare, **options)
+    scaled = {"ema": True, "loss_scale": dtype == jnp.float16}
+    return step, functools.partial(init_state, model, optimizer, IMAGE, 0, **scaled)
 
 
 def images():
@@ -51,9 +55,10 @@ def images():
 
 
 @pytest.mark.parametrize("name", ["sgd", "lars"])
-def test_all_that_is_kept_is_float32(name):
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_all_that_is_kept_is_float32(dtype, name):
     gradients = []
-    step, init = step_and_init(name, gradients)
+    step, init = step_and_init(dtype, name, gradients)
     state = jax.eval_shape(init)
     after = jax.eval_shape(step, state, images())
     assert set(gradients) == {jnp.dtype(jnp.float32)}
@@ -61,13 +66,19 @@ def test_all_that_is_kept_is_float32(name):
     dtypes = {leaf.dtype for leaf in jax.tree.leaves(after)}
     assert dtypes == {jnp.dtype(jnp.float32), jnp.dtype(jnp.int32)}  # counters
     pixels = jax.ShapeDtypeStruct((1, *IMAGE), jnp.float32)
-    assert jax.eval_shape(MODEL.apply, state.variables, pixels).dtype == jnp.bfloat16
+    logits = jax.eval_shape(model_of(dtype=dtype).apply, state.variables, pixels)
+    assert logits.dtype == dtype
 
 
-def test_steps_are_finite_and_move_every_layer():
-    step, init = step_and_init("sgd", [])
+@pytest.mark.parametrize(
+    "dtype", [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)]
+)
+def test_steps_are_finite_and_move_every_layer(dtype):
+    step, init = step_and_init(dtype, "sgd", [])
     jitted, state = jax.jit(step), jax.jit(init)()
-    after = jitted(jitted(state, images()), images())
+    after = state
+    for _ in range(8):  # the first few may only halve float16's scale
+        after = jitted(after, images())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
     same = jax.tree.map(lambda a, b: bool((a == b).all()), state.params, after.params)
     leaves = jax.tree_util.tree_leaves_with_path(same)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from train.data.input import Batch
 from train.data.order import ALONE, Shard
 from train.data.pipeline import TrainBatches, eval_batches, prefetch
+from train.data.reading import fit_photo
 from train.data.source import Splits
 
 
@@ -60,6 +60,11 @@ class ArrayInput:
         """Images to test on."""
         return len(self.splits.test)
 
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Of the lists of training and of test images."""
+        return self.splits.train.digest, self.splits.test.digest
+
     def train(self, start: int, stop: int) -> Generator[Batch]:
         """This process's rows of the batches of steps start..stop - 1."""
         make = TrainBatches(
@@ -83,19 +88,4 @@ class ArrayInput:
 
     def read(self, path: Path) -> np.ndarray:
         """An image file in the size and colours of the data set."""
-        height, width, channels = self.image_shape
-        try:
-            with Image.open(path) as image:
-                self._check_size(path, *image.size)
-                plain = image.convert("L" if channels == 1 else "RGB")
-        except (OSError, Image.DecompressionBombError) as error:
-            raise ValueError(f"images must be image files: {path}: {error}.") from error
-        fitted = plain.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(fitted, np.uint8).reshape(self.image_shape)
-
-    def _check_size(self, path: Path, width: int, height: int) -> None:
-        if width * height > self.largest:
-            raise ValueError(
-                f"images must have at most {self.largest:,} pixels "
-                f"(data.max_image_pixels): {path} has {width} × {height}."
-            )
+        return fit_photo(path, self.image_shape, self.largest)

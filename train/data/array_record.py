@@ -5,6 +5,7 @@ the 1024 files of ImageNet meet a limit of 1024 open ones in the middle of an ep
 also takes tensorflow-datasets into every worker process.
 """
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
 from train.data.decode import BadImage
+from train.data.digest import Part
 from train.data.records import locate
 from train.data.shards import OPEN_FILES, check_counts, check_record
 
@@ -52,6 +54,11 @@ class ArrayRecordShards:
         """
         shard, position = locate(self.starts, index)
         return f"record {position} of {self.paths[shard]}"
+
+    def index_parts(self) -> Sequence[Part]:
+        """The files' names and sizes, and how many records are in each."""
+        sizes = [os.path.getsize(path) for path in self.paths]
+        return [*map(os.path.basename, self.paths), *sizes, self.starts]
 
     def read(self, index: int) -> bytes:
         """Read a record; the reader checks it against its checksums.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from train.data.digest import digest
 from train.data.example import parse_example
 from train.data.records import Record, check_size
 from train.data.shards import Shards
@@ -21,6 +22,11 @@ class ExampleRecords:
     shards: Shards
     class_names: tuple[str, ...]
     max_bytes: int
+
+    @property
+    def digest(self) -> str:
+        """Of the files' index."""
+        return digest(self.shards.index_parts())
 
     def __len__(self) -> int:
         """Number of images."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from train.data.digest import digest
 from train.data.input import Batch
 from train.data.order import ALONE, Shard
 from train.data.streams import words
@@ -40,6 +41,12 @@ class FakeInput:
     def class_names(self) -> tuple[str, ...]:
         """Numbers."""
         return tuple(f"class {label}" for label in range(self.classes))
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Of what the noise is made of."""
+        made = "noise", *self.image_shape, self.classes
+        return digest([*made, self.train_images]), digest([*made, self.test_images])
 
     def train(self, start: int, stop: int) -> Generator[Batch]:
         """The same rows at every step."""

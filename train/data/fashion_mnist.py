@@ -11,7 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from train.data.fetch import FetchError, debian_package, publish, tfds_originals
+from train.data.fetch import (
+    FetchError,
+    debian_package,
+    not_here,
+    publish,
+    tfds_originals,
+)
 from train.data.idx import find_idx_files, load_idx, read_idx
 from train.data.source import Splits
 
@@ -60,11 +66,12 @@ WAYS: tuple[tuple[str, Callable[[Path], Path]], ...] = (
 )
 
 
-def load_fashion_mnist(root: str | None = None) -> Splits:
+def load_fashion_mnist(root: str | None = None, fetch: bool = True) -> Splits:
     """Load the whole set, fetching it where it is not on this machine.
 
     Args:
         root: the folder with the four files; None looks for it as `locate` does.
+        fetch: whether it may be fetched.
 
     Returns:
         Train (60000, 28, 28, 1) and test (10000, 28, 28, 1) images with labels.
@@ -73,14 +80,15 @@ def load_fashion_mnist(root: str | None = None) -> Splits:
         FileNotFoundError: the files are nowhere and cannot be fetched.
         ValueError: a file's content is not Fashion-MNIST's.
     """
-    return load_idx(locate(root), CLASS_NAMES, sha256=SHA256)
+    return load_idx(locate(root, fetch), CLASS_NAMES, sha256=SHA256)
 
 
-def locate(root: str | None = None) -> Path:
+def locate(root: str | None = None, fetch: bool = True) -> Path:
     """Find the folder with the four files, fetching them as a last resort.
 
     Args:
         root: as in `find`.
+        fetch: whether they may be fetched.
 
     Returns:
         The folder.
@@ -90,6 +98,8 @@ def locate(root: str | None = None) -> Path:
             failed, with the reasons.
     """
     found, reasons = _search(root)
+    if found is None and not fetch:
+        raise not_here("Fashion-MNIST", "make data")
     return found or _fetch(CACHE, reasons)
 
 

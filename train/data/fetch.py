@@ -22,6 +22,14 @@ class FetchError(RuntimeError):
     """A way of fetching that did not work here; the message says why."""
 
 
+def not_here(what: str, command: str) -> FileNotFoundError:
+    """What is missing, where nothing may be fetched without being asked for."""
+    return FileNotFoundError(
+        f"a command that works on a run fetches nothing, and {what} must be on this "
+        f"machine: {command} fetches it, --data.root FOLDER says where it is."
+    )
+
+
 def debian_package(name: str, folder: str, scratch: Path) -> Path:
     """Download a Debian package and unpack it without installing it.
 

@@ -11,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from train.data.digest import digest
 from train.data.records import MAX_BYTES, Record, RecordSplits, locate, read_file
 from train.data.shards import shorten
 
@@ -21,6 +23,25 @@ SUFFIXES = (b".jpeg", b".jpg", b".png", b".webp", b".bmp")  # in upper case too
 TEST_FOLDERS = ("val", "validation")
 _THREADS = 16  # waiting for a disk or a network
 _log = logging.getLogger(__name__)
+
+
+class Listed(NamedTuple):
+    """What lies in a class folder.
+
+    Attributes:
+        images: names of the image files, sorted.
+        sizes: int64 (n,), their bytes.
+        others: what is no image, with the folder.
+    """
+
+    images: list[bytes]
+    sizes: np.ndarray
+    others: list[str]
+
+    @property
+    def digest(self) -> str:
+        """Of names and sizes."""
+        return digest([b"\0".join(self.images), self.sizes])
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +55,7 @@ class FolderRecords:
         names: of all n files, one after the other: a string object for each would take
             70 bytes more and be slow to send to other processes.
         ends: int64 (n + 1,), where each name begins in `names`, then where all end.
+        digest: of the classes, and of the names and sizes of their images.
         max_bytes: of an image file.
     """
 
@@ -42,6 +64,7 @@ class FolderRecords:
     starts: np.ndarray
     names: bytes
     ends: np.ndarray
+    digest: str
     max_bytes: int
 
     def __len__(self) -> int:
@@ -121,8 +144,16 @@ def _parts(root: Path) -> tuple[Path, Path]:
 
 def _classes(folder: Path) -> tuple[str, ...]:
     with os.scandir(folder) as entries:
-        visible = sorted((e.name, e.is_dir()) for e in entries if e.name[0] != ".")
+        there = sorted((e.name, e.is_dir()) for e in entries)
+    visible = [(name, is_folder) for name, is_folder in there if name[0] != "."]
     classes = tuple(name for name, is_folder in visible if is_folder)
+    hidden = [name for name, is_folder in there if is_folder and name[0] == "."]
+    if hidden:
+        _log.warning(
+            "%s: no classes, as their names begin with a dot: %s",
+            folder,
+            shorten(hidden),
+        )
     if not classes:
         files = [name for name, _ in visible]
         raise ValueError(
@@ -149,40 +180,44 @@ def _list(folder: Path, class_names: tuple[str, ...], max_bytes: int) -> FolderR
     with ThreadPoolExecutor(_THREADS) as pool:
         listed = list(pool.map(partial(_images, folder), class_names))
     pairs = zip(class_names, listed, strict=True)
-    empty = [name for name, (images, _) in pairs if not images]
+    empty = [name for name, found in pairs if not found.images]
     if empty:
         raise ValueError(
             f"{folder}: every class folder must hold images ("
             f"{' '.join(os.fsdecode(suffix) for suffix in SUFFIXES)}): {len(empty)} "
             f"hold none: {shorten(empty)}; fill or remove them"
         )
-    others = [path for _, others in listed for path in others]
+    others = [path for found in listed for path in found.others]
     if others:
         _log.warning("%s: %d not used: %s", folder, len(others), shorten(others))
-    names = [name for images, _ in listed for name in images]
-    counts = [len(images) for images, _ in listed]
+    names = [name for found in listed for name in found.images]
+    counts = [len(found.images) for found in listed]
     return FolderRecords(
         folder=str(folder),
         class_names=class_names,
         starts=np.cumsum([0, *counts], dtype=np.int64),
         names=b"".join(names),
         ends=np.cumsum([0, *map(len, names)], dtype=np.int64),
+        digest=digest([*class_names, *(found.digest for found in listed)]),
         max_bytes=max_bytes,
     )
 
 
-def _images(folder: Path, class_name: str) -> tuple[list[bytes], list[str]]:
-    images, others = [], []
+def _images(folder: Path, class_name: str) -> Listed:
+    images: list[tuple[bytes, int]] = []
+    others = []
     with os.scandir(os.fsencode(folder / class_name)) as entries:
         for entry in entries:
             if entry.name.startswith(b"."):
                 continue
             if entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-                images.append(entry.name)
+                images.append((entry.name, entry.stat().st_size))
             else:
                 others.append(f"{class_name}/{_text(entry.name)}")
     # Of bytes: the same order on every machine, whatever its language.
-    return sorted(images), sorted(others)
+    images.sort()
+    sizes = np.array([size for _, size in images], np.int64)
+    return Listed([name for name, _ in images], sizes, sorted(others))
 
 
 def _text(path: bytes) -> str:

@@ -40,6 +40,11 @@ class Input(Protocol):
         ...
 
     @property
+    def digests(self) -> tuple[str, str]:
+        """Of the lists of training and of test images: others have others."""
+        ...
+
+    @property
     def skipped(self) -> int:
         """How often this process has left a bad image out so far."""
         ...

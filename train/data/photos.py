@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from train.data.digest import digest
 from train.data.records import MAX_BYTES, Record, RecordSplits, read_file
 from train.data.samples import NAMES, PHOTOS, class_names, locate
 
@@ -20,6 +21,13 @@ class Photos:
     paths: tuple[Path, ...]
     class_names: tuple[str, ...]
     max_bytes: int
+
+    @property
+    def digest(self) -> str:
+        """Of the photos' names and sizes."""
+        return digest(
+            p for path in self.paths for p in (path.name, path.stat().st_size)
+        )
 
     def __len__(self) -> int:
         """Number of photos."""
@@ -48,10 +56,13 @@ def load_photos(root: str, *, max_bytes: int = MAX_BYTES) -> RecordSplits:
     return RecordSplits(train=photos, test=photos)
 
 
-def photo_folder() -> str:
+def photo_folder(fetch: bool = True) -> str:
     """The folder of the photos and the classes' names, which are fetched if need be.
+
+    Args:
+        fetch: whether they may be fetched.
 
     Raises:
         FileNotFoundError: they are not here and cannot be fetched.
     """
-    return str(locate(NAMES, PHOTOS))
+    return str(locate(NAMES, PHOTOS, fetch=fetch))

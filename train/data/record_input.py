@@ -12,6 +12,7 @@ from train.data.decode import BadImage, decode
 from train.data.examples import Sizes, TestExamples, TrainExamples
 from train.data.input import Batch
 from train.data.order import ALONE, Shard
+from train.data.reading import cut_photo
 from train.data.records import Records, RecordSplits
 from train.data.workers import check_shared_memory, stream
 
@@ -92,6 +93,11 @@ class RecordInput:
         """Images to test on."""
         return len(self.splits.test)
 
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Of the lists of training and of test images."""
+        return self.splits.train.digest, self.splits.test.digest
+
     def train(self, start: int, stop: int) -> Generator[Batch]:
         """This process's rows of the batches of steps start..stop - 1."""
         share = self.batch_size // self.shard.count
@@ -120,12 +126,7 @@ class RecordInput:
 
     def read(self, path: Path) -> np.ndarray:
         """An image file as the test images are cut."""
-        try:
-            if path.stat().st_size > self.max_bytes:
-                raise BadImage(f"more than {self.max_bytes:,} bytes")
-            return self.sizes.cut_test(path.read_bytes())
-        except (OSError, BadImage) as error:
-            raise ValueError(f"images must be image files: {path}: {error}.") from error
+        return cut_photo(path, self.sizes, self.max_bytes)
 
     def _stream(self, examples, places: range, share: int) -> Generator[Batch]:
         return stream(

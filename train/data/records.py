@@ -37,6 +37,11 @@ class Records(Protocol):
         """The name of each class, in the order of the labels."""
         ...
 
+    @property
+    def digest(self) -> str:
+        """Of the list: what the files are called and how large they are."""
+        ...
+
     def __len__(self) -> int:
         """Number of images."""
         ...

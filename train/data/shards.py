@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from train.data.decode import BadImage
+from train.data.digest import Part
 
 # In each process and for each format. ImageNet has 1024 files, and 1024 is also a
 # usual limit of open files.
@@ -21,6 +22,10 @@ class Shards(Protocol):
 
     def place(self, index: int) -> str:
         """Say where a record lies."""
+        ...
+
+    def index_parts(self) -> Sequence[Part]:
+        """What tells these files from others: names without folders, sizes, places."""
         ...
 
     def read(self, index: int) -> bytes:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from train.data.digest import digest
 from train.data.records import MAX_BYTES, Record, RecordSplits, read_file
 from train.data.solar_files import ELPV, IMAGE, LABELS, Edition, check_files, locate
 
@@ -61,6 +62,11 @@ class SolarCells:
     def class_names(self) -> tuple[str, ...]:
         """Functional and defective."""
         return CLASS_NAMES
+
+    @property
+    def digest(self) -> str:
+        """Of the list; the edition's own digest is of the pictures."""
+        return digest(str(part) for cell in self.cells for part in cell)
 
     def __len__(self) -> int:
         """Number of cells."""

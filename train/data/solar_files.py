@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from train.data.fashion_mnist import VARIABLE
-from train.data.fetch import FetchError, publish
+from train.data.fetch import FetchError, not_here, publish
 from train.data.shards import shorten
 from train.data.wheels import Content, check, opened_wheel, read_member
 
@@ -80,11 +80,12 @@ def folder() -> Path:
     return named if VARIABLE in os.environ and named.is_dir() else CACHE
 
 
-def locate(edition: Edition = ELPV) -> Path:
+def locate(edition: Edition = ELPV, fetch: bool = True) -> Path:
     """Find the folder of the files, fetching them as a last resort.
 
     Args:
         edition: what they must be.
+        fetch: whether they may be fetched.
 
     Returns:
         The folder.
@@ -95,6 +96,8 @@ def locate(edition: Edition = ELPV) -> Path:
     into = folder()
     # The label file is published last: where it is, the pictures came before it.
     if not (into / LABELS).is_file():
+        if not fetch:
+            raise not_here("the photographs of solar cells", "make solar")
         _fetch(into, edition)
     return into
 

@@ -1,9 +1,12 @@
 """A labelled set of images that fits in memory."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+
+from train.data.digest import digest
 
 
 # eq=False: comparing arrays has no single truth value, and hashing by identity
@@ -58,6 +61,11 @@ class ArraySource:
         """Shape (h, w, c) of one image."""
         height, width, channels = self.images.shape[1:]
         return height, width, channels
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the images and their labels."""
+        return digest([self.images, self.labels])
 
 
 class Splits(NamedTuple):

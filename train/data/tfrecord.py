@@ -16,6 +16,7 @@ import google_crc32c
 import numpy as np
 
 from train.data.decode import BadImage
+from train.data.digest import Part
 from train.data.record_index import RecordIndex, cached_index
 from train.data.records import locate
 from train.data.shards import OPEN_FILES, check_counts, check_record
@@ -54,6 +55,10 @@ class TFRecordShards:
         """
         shard, position = locate(self.index.starts, index)
         return f"record {position} of {self.paths[shard]}"
+
+    def index_parts(self) -> Sequence[Part]:
+        """The files' names, and where each record lies."""
+        return [*map(os.path.basename, self.paths), *self.index]
 
     def read(self, index: int) -> bytes:
         """Read a record and check it against its checksums.

@@ -9,12 +9,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 import grain
 from absl import flags
 
 from train.data.input import Batch, DataError
+from train.leave import SENT_TO_ALL, unheard
 
 # Linux, <sys/prctl.h>: the signal that a process gets when its parent is gone.
 PR_SET_PDEATHSIG = 1
@@ -60,6 +62,8 @@ def stream(
         atexit.unregister(_settle)
         atexit.register(_settle)
         starter = _Starter(os.getpid())
+        # Started with the first worker, it would undo what `unheard` does.
+        resource_tracker.ensure_running()
         batches = batches.mp_prefetch(options, worker_init_fn=starter)
     with contextlib.closing(iter(batches)) as iterator:
         yield from _guarded(iterator)
@@ -93,7 +97,8 @@ def check_shared_memory(needed: int, folder: str = "/dev/shm") -> None:
 def _guarded(iterator: Iterator[Batch]) -> Generator[Batch]:
     while True:
         try:
-            batch = next(iterator)
+            with unheard():  # workers start when they are first asked
+                batch = next(iterator)
         except StopIteration:
             return
         except RuntimeError as error:
@@ -123,6 +128,7 @@ class _Starter:
         # batches until it has saved, then it ends its workers itself.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _end_later)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SENT_TO_ALL)
         # The kernel also sends it when only the thread that started us is gone.
         signal.signal(signal.SIGUSR2, self._end_if_orphan)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR2)

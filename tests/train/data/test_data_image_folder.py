@@ -44,13 +44,23 @@ def test_what_is_no_image_is_told_in_one_line(root, caplog):
     (folder / "inner.jpg").mkdir()
     (folder / "lost.jpg").symlink_to("nowhere")
     (root / "val" / "README").write_bytes(b"")
-    (root / "train" / ".hidden").mkdir()
     assert names(load_image_folder(root).test) == ["a.JPEG", "b.JPEG"] * 2
     (line,) = caplog.messages
     assert line == (
         f"{root}/val: 5 not used: n02/b.JPEG.part, n02/inner.jpg, n02/list.txt, "
         "n02/lost.jpg, n02/noise"
     )
+
+
+def test_folders_left_out_for_their_dot_are_named(root, caplog):
+    for name in (".hidden", ".ipynb_checkpoints"):
+        (root / "train" / name).mkdir()
+    (root / "train" / ".DS_Store").write_bytes(b"")
+    assert load_image_folder(root).train.class_names == ("n01", "n02")
+    assert caplog.messages == [
+        f"{root}/train: no classes, as their names begin with a dot: .hidden, "
+        ".ipynb_checkpoints"
+    ]
 
 
 def test_links_are_followed(root, tmp_path):

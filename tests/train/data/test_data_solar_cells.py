@@ -339,7 +339,7 @@ def test_the_published_cells_are_parted_as_documented():
 def test_the_program_reads_them_and_knows_them_without():
     data = Data("solar_cells", image_size=32, eval_resize=32, workers=0)
     config = Config("cells", data=data, batch_size=4, eval_batch_size=4)
-    images = SOURCES["solar_cells"](config, ALONE)
+    images = SOURCES["solar_cells"].open(config, ALONE, True)
     batch = next(images.test())
     assert batch["image"].shape == (4, 32, 32, 3) and batch["image"].std() > 5
     known = sketch(config)
