@@ -119,6 +119,13 @@ def test_the_text_has_the_kind_the_first_five_and_the_number_of_the_rest(
     assert error.names[-1] == "layer3.1.prm.scale"
 
 
+def test_a_name_is_shown_whatever_it_is_made_of(plain, plain_weights):
+    odd = {"two\nlines\x1b[2J caf\udce9": np.zeros(1)}
+    line = r"unexpected: two\\nlines\\x1b\[2J caf\\xe9, received shape \(1,\)"
+    with pytest.raises(MismatchError, match=line):
+        from_state_dict(plain, plain_weights | odd)
+
+
 def test_parts_that_are_new_are_none_of_the_kinds(model, variables, plain_weights):
     plain_weights = plain_weights | {"fc.bias": np.zeros(7)}
     with pytest.raises(MismatchError) as caught:
