@@ -7,6 +7,7 @@ from prm_flax import list_models
 from train import cli
 from train.cli import COMMANDS, load_config, main, parse
 from train.config import Config, Init
+from train.leave import LINE
 
 
 @pytest.fixture
@@ -49,6 +50,17 @@ def test_help_of_a_command_lists_its_options(capsys, command):
     printed = capsys.readouterr().out
     assert "--optim.peak-lr" in printed
     assert ("--predict.images" in printed) == (command == "predict")
+
+
+def test_a_run_that_does_not_wait_for_its_save(monkeypatch, capsys):
+    """Ctrl-C twice."""
+
+    def twice(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "COMMANDS", {"fit": (twice, Config)})
+    assert main(["fit", TINY]) == 130
+    assert capsys.readouterr().err == f"{LINE}\n"
 
 
 def test_an_unknown_command(capsys):
