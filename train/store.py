@@ -20,8 +20,10 @@ class Store:
     """Writes states while training goes on, and reads them."""
 
     def __init__(self):
-        # Orbax warns of what is asked for here, and prints what it also raises.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        # Orbax warns of what is asked for here, and prints what it also raises: of a
+        # full disk a line for every array.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.orbax = ocp.AsyncCheckpointer(
             ocp.CompositeCheckpointHandler(
                 state=ocp.StandardCheckpointHandler(), notes=ocp.JsonCheckpointHandler()
