@@ -9,7 +9,8 @@ SHAPES = [(1, 1), (2, 1), (4, 1), (1, 2), (2, 2)]
 LINKS = [(*shape, mode) for mode in ("jit", "pmap") for shape in SHAPES]
 # An epoch each, of a schedule that does not look at the end. A small rate: rounding
 # errors stay small.
-FLAGS = "--model.batch-norm 8 --optim.schedule step --optim.peak-lr 0.01".split()
+FLAGS = "--model.name resnet14 --model.groups None --model.batch-norm 8".split()
+FLAGS += "--optim.schedule step --optim.peak-lr 0.01".split()
 
 
 def run(count, devices, *command):
