@@ -134,8 +134,15 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ...     arrays = safetensors.read_tensors(path)
         ...     return from_state_dict(create_model("mobilenet_v2"), arrays)
     """
-    with _opened(os.fspath(path)) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}
+    place = os.fspath(path)
+    with _opened(place) as file:
+        try:
+            return {name: file.get_tensor(name) for name in file.keys()}
+        except AttributeError as error:  # the library asks NumPy for its float8
+            raise ValueError(
+                f"{place} has a tensor of a dtype that NumPy lacks: {error}. Save it "
+                "as float32 or bfloat16."
+            ) from error
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """One file says which model it is for, and holds its weights or is not written."""
 
+import json
 import os
 import shutil
 import stat
@@ -289,3 +290,10 @@ class TestReadTensors:
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError):
             read_tensors(tmp_path / "none.safetensors")
+
+    def test_a_dtype_that_numpy_lacks(self, path):
+        tensor = {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}
+        header = json.dumps({"w": tensor}).encode()
+        path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(2))
+        with pytest.raises(ValueError, match=r"dtype that NumPy lacks: .*float8"):
+            read_tensors(path)
