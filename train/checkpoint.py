@@ -4,6 +4,8 @@ A save goes on while training does. A thread waits for Orbax's commit, sums the 
 writes the manifest (manifest.py) and only then removes older steps.
 """
 
+import errno
+import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -16,8 +18,37 @@ from train.agree import any_process, from_first
 from train.console import say
 from train.distributed import on_first
 from train.files import is_local
+from train.leaves import different
 from train.state import TrainState
 from train.store import CheckpointError, Store
+
+# Errors of a disk, by what systems call them: libraries keep the words alone.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class ElsewhereError(RuntimeError):
+    """The save failed in another process of the run."""
+
+
+# Errors that say themselves what is wrong.
+OURS = (OSError, ElsewhereError, CheckpointError, manifest.DamagedError)
+
+
+def advice(error: BaseException) -> str:
+    """What to do about an error of a save."""
+    said, cause = str(error), error.__cause__ or error
+    if any(os.strerror(code) in said for code in FULL):
+        return "Make room and run the same command again."
+    if any(os.strerror(code) in said for code in FORBIDDEN):
+        return "Let the folder be written to and run the same command again."
+    if isinstance(cause, OURS):
+        return "Run the same command again once that is mended."
+    kind = type(cause)
+    return (
+        f"This is no lack of room but an error of a library, {kind.__module__}."
+        f"{kind.__qualname__}: does it come with the versions of constraints.txt, too?"
+    )
 
 
 class Checkpoints:
@@ -71,6 +102,51 @@ class Checkpoints:
             raise self._failed(step, error) from error
         self.pending = step, self.pool.submit(self._complete, step, dict(scores or {}))
 
+    def prove(self, state: TrainState, notes: dict[str, Any]) -> None:
+        """Saves the state, reads it back and compares every bit, before a run begins.
+
+        What disk, rights and libraries would refuse after hours is refused now. A state
+        that is not saved yet is kept as any save is. One that is, as a run goes on from
+        it, stays as it is, and a copy beside it is removed again.
+
+        Args:
+            state: as of `save`.
+            notes: as of `save`.
+
+        Raises:
+            CheckpointError: it cannot be written, or is not what was saved.
+        """
+        step = int(state.step)
+        kept = from_first(int(step in self.steps.saved()))
+        folder = self.steps.beside(step) if kept else self.steps.path(step)
+        for part in (self._write, self._compare):
+            error = None
+            try:
+                part(folder, state, notes)
+            except Exception as caught:
+                error = caught
+            self._raise_together(step, error)
+        if self.first and kept:
+            steps.remove(folder)
+
+    def _write(self, folder: epath.Path, state: TrainState, notes: Any) -> None:
+        if self.first and not folder.suffix:
+            self.steps.make_way(int(folder.name))
+        self.store.write(folder, state, notes)
+        self.store.wait()
+        if self.first:
+            manifest.write(folder)
+
+    def _compare(self, folder: epath.Path, state: TrainState, notes: Any) -> None:
+        if self.first:
+            manifest.check(folder)
+        like = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), state
+        )
+        found, _ = self.store.read(folder, like)
+        if names := different(found, state):
+            raise OSError(f"{folder} does not give back {', '.join(names[:3])}")
+
     def _complete(self, step: int, scores: Mapping[int, float]) -> None:
         """In a thread: no collective may come in here, the loop makes them too."""
         self.store.wait()
@@ -87,10 +163,12 @@ class Checkpoints:
         if self.pending is None:
             return
         (step, future), self.pending = self.pending, None
-        error = future.exception()
-        # Each process learns whether one of them failed, or the others would wait.
+        self._raise_together(step, future.exception())
+
+    def _raise_together(self, step: int, error: BaseException | None) -> None:
+        """Each process learns whether one of them failed, or the others would wait."""
         if any_process(error is not None):
-            error = error or RuntimeError("another process failed, see its message")
+            error = error or ElsewhereError("another process failed, see its message")
             raise self._failed(step, error) from error
 
     def close(self) -> None:
@@ -108,7 +186,7 @@ class Checkpoints:
     def _failed(self, step: int, error: BaseException) -> CheckpointError:
         return CheckpointError(
             f"step {step} could not be saved in {self.folder}: {error}. The steps "
-            "saved before it are intact; make room and run the same command again."
+            f"saved before it are intact. {advice(error)}"
         )
 
     def latest(self) -> int | None:

@@ -38,8 +38,9 @@ USAGE = """usage: python -m train COMMAND CONFIG [options]
 
 CONFIG is a file such as configs/fashion_mnist/prm_resnet14.py. Every option of a
 command: python -m train COMMAND CONFIG --help.
-Exit codes: 0 done; 1 the run failed; 2 wrong input, nothing was run; 130 (Ctrl-C) and
-143 (SIGTERM) stopped and saved: the same command goes on from there.
+Exit codes: 0 done; 1 the run failed, or the picture that predict was asked for; 2 wrong
+input, nothing was run; 130 (Ctrl-C) and 143 (SIGTERM) stopped, a run that had begun
+saved: the same command goes on from there.
 """
 
 

@@ -47,6 +47,8 @@ def fit(config: Config) -> int:
         held.enter_context(contextlib.closing(checkpoints))
         state, clock = _start(experiment, checkpoints, given)
         start = int(state.step)
+        if start < experiment.steps:
+            checkpoints.prove(state, {"train_seconds": clock.seconds})
         log = _scalars(experiment, start)
         feed = _feed(experiment, start)
         held_by = ours[0] if ours else lambda: None

@@ -24,7 +24,8 @@ def leave_on_ctrl_c() -> None:
     """From now on; in the main thread."""
     told, tells = os.pipe()
     os.set_blocking(tells, False)
-    signal.signal(signal.SIGINT, lambda number, frame: _leave())
+    # A handler in Python has it written to the pipe, whatever this thread is doing.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     signal.set_wakeup_fd(tells, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(told,), name="Ctrl-C", daemon=True).start()
 
@@ -37,8 +38,8 @@ def not_at_once() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
         signal.set_wakeup_fd(tells)
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
@@ -58,10 +59,6 @@ def _watch(told: int) -> None:
     """Every signal that Python handles arrives here as a byte."""
     while os.read(told, 1) != bytes([signal.SIGINT]):
         pass
-    _leave()
-
-
-def _leave() -> None:
     for farewell in list(farewells):
         farewell()
     # Not print: the signal may have come inside of one.

@@ -23,6 +23,23 @@ def differences(saved: Any, wanted: Any) -> str:
     return "\n".join(wrong[:SHOWN] + more)
 
 
+def different(one: Any, other: Any) -> list[str]:
+    """The names of the arrays whose bits differ between two trees of one structure.
+
+    Of arrays on several devices or processes those parts are compared that lie here.
+    """
+    leaves, _ = jax.tree_util.tree_flatten_with_path(one)
+    pairs = zip(leaves, jax.tree.leaves(other), strict=True)
+    return [dotted(path) for (path, a), b in pairs if _bits(a) != _bits(b)]
+
+
+def _bits(array: jax.Array) -> list[bytes]:
+    # Whole on every device: one copy is enough.
+    shards = array.addressable_shards
+    parts = shards[:1] if array.is_fully_replicated else shards
+    return [np.asarray(part.data).tobytes() for part in parts]
+
+
 def _described(tree: Any) -> dict[str, str]:
     """Path of each array -> its dtype and shape."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]

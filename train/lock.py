@@ -9,6 +9,7 @@ from pathlib import Path
 
 from etils import epath
 
+from prm_flax.printable import printable
 from train.files import is_local
 from train.mounts import is_shared
 from train.owner import Owner, Timing, WorkdirError, in_use
@@ -21,9 +22,11 @@ def prepare_workdir(workdir: epath.PathLike) -> None:
     """Makes the folder and writes a probe into it.
 
     Raises:
-        WorkdirError: it is a file, is read-only, or its disk is full.
+        WorkdirError: it is a file, is read-only, its disk is full, or its name is no
+            text.
     """
     folder = epath.Path(workdir)
+    _check_text(os.path.abspath(folder) if is_local(folder) else str(folder))
     probe = folder / f".probe-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,6 +39,17 @@ def prepare_workdir(workdir: epath.PathLike) -> None:
     finally:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
+
+
+def _check_text(path: str) -> None:
+    """Orbax hands paths to C++, as UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise WorkdirError(
+            f"workdir must have a name of UTF-8, or no run can be saved in it: "
+            f"{printable(path)}. Choose another with --workdir."
+        ) from error
 
 
 @contextlib.contextmanager

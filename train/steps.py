@@ -1,5 +1,7 @@
 """The folder of saved steps: which of them can be used, and which may go."""
 
+import errno
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -8,7 +10,11 @@ from etils import epath
 from train import manifest
 
 # In the names of what a save or a deletion that was cut off leaves behind.
-LEFTOVERS = (".orbax-checkpoint-tmp", f".{manifest.NAME}.tmp", ".deleted")
+LEFTOVERS = (".orbax-checkpoint-tmp", f".{manifest.NAME}.tmp", ".deleted", ".proof")
+# What is said of a folder into which, or out of which, something was moved meanwhile.
+NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
+# Seconds between two tries to remove a folder.
+PAUSES = (0.01, 0.1, 0.5, 1.0, 2.0, 4.0)
 
 
 class Found(NamedTuple):
@@ -43,6 +49,10 @@ class Steps:
     def all(self) -> list[int]:
         """Every step there is, ascending, saved or not."""
         return sorted(int(name) for name in self._names() if name.isdigit())
+
+    def beside(self, step: int) -> epath.Path:
+        """Where a copy of a step goes that is not kept."""
+        return self.folder / f"{step}.proof"
 
     def saved(self) -> list[int]:
         """The steps that have a manifest, ascending."""
@@ -79,7 +89,7 @@ class Steps:
         """Removes what was cut off and does not have the name of a step."""
         for name in self._names():
             if name[:1].isdigit() and any(part in name for part in LEFTOVERS):
-                _remove(self.folder / name)
+                remove(self.folder / name)
 
     def make_way(self, step: int) -> None:
         """Removes what a save of this step left behind that was cut off."""
@@ -90,12 +100,12 @@ class Steps:
         """Renames a damaged step, for whoever wants to look at it; its new path."""
         aside = self.folder / f"{step}.damaged"
         if aside.exists():
-            aside.rmtree()
+            remove(aside)
         return self.path(step).rename(aside)
 
     def drop(self, step: int) -> None:
         """Removes a step. Renamed first: half of it never counts as a damaged one."""
-        self.path(step).rename(self.folder / f"{step}.deleted").rmtree()
+        remove(self.path(step).rename(self.folder / f"{step}.deleted"))
 
     def prune(self, keep: int, scores: Mapping[int, float]) -> None:
         """Removes all but the last `keep` saved steps and the best of the saved."""
@@ -128,8 +138,26 @@ def none_is_good(folder: epath.Path, damaged: Mapping[int, str]) -> str:
     )
 
 
-def _remove(path: epath.Path) -> None:
-    if path.is_dir():
-        path.rmtree()
-    else:
+def remove(path: epath.Path) -> None:
+    """Removes a file or a folder with all that is in it.
+
+    Threads of a library that met an error may still write there: a folder that is not
+    empty when it should be is emptied again.
+
+    Raises:
+        OSError: it cannot be removed, or files keep coming.
+    """
+    if not path.is_dir():
         path.unlink()
+        return
+    for pause in PAUSES:
+        try:
+            path.rmtree()
+            return
+        except OSError as error:
+            if error.errno not in NOT_EMPTY:
+                raise
+        time.sleep(pause)
+        if not path.exists():
+            return
+    path.rmtree()

@@ -1,6 +1,8 @@
 """One step's folder, written and read by Orbax: the only place that knows it."""
 
+import contextlib
 import logging
+import threading
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -18,8 +20,10 @@ class Store:
     """Writes states while training goes on, and reads them."""
 
     def __init__(self):
-        # Orbax warns of what is asked for here, and prints what it also raises.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        # Orbax warns of what is asked for here, and prints what it also raises: of a
+        # full disk a line for every array.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.orbax = ocp.AsyncCheckpointer(
             ocp.CompositeCheckpointHandler(
                 state=ocp.StandardCheckpointHandler(), notes=ocp.JsonCheckpointHandler()
@@ -38,11 +42,22 @@ class Store:
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
         )
-        self.orbax.save(folder, args=items)
+        try:
+            self.orbax.save(folder, args=items)
+        except Exception:
+            _join_writers()
+            raise
 
     def wait(self) -> None:
-        """Waits until it is written; raises what went wrong in the thread."""
-        self.orbax.wait_until_finished()
+        """Waits until nothing is written any more; raises what went wrong in a thread.
+
+        Of several files that are written at once, the first that fails ends Orbax's own
+        waiting, while threads still write the others.
+        """
+        try:
+            self.orbax.wait_until_finished()
+        finally:
+            _join_writers()
 
     def read(self, folder: epath.Path, like: TrainState) -> tuple[TrainState, Any]:
         """The state and its notes.
@@ -68,5 +83,14 @@ class Store:
         return restored["state"], restored["notes"]
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Ends the threads, each after its last file; a failure was raised before."""
+        with contextlib.suppress(Exception):
+            self.wait()
         self.orbax.close()
+
+
+def _join_writers() -> None:
+    """Waits for the threads that Orbax writes files in."""
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("orbax."):
+            thread.join()

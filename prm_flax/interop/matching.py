@@ -16,8 +16,6 @@ _ADVICE = (
     "Check the model's name, num_classes and options. Parts that should start fresh go "
     'in new=, such as new=("prm", "fc"), with into=model.init(...).'
 )
-
-
 # Of what wraps a network in PyTorch: DataParallel and averages, compile, programs.
 WRAPPERS = ("module.", "_orig_mod.", "model.")
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from prm_flax.printable import printable
+
 Shape = tuple[int, ...]
 # Lines of an error's text; the others are counted.
 SHOWN = 5
@@ -58,6 +60,7 @@ def differences(
 def report(rule: str, problems: Sequence[str], advice: str) -> str:
     """The text of an error: the rule, what came, the likely fix."""
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-    shown, more = problems[:SHOWN], len(problems) - SHOWN
+    shown = [printable(problem) for problem in problems[:SHOWN]]
+    more = len(problems) - SHOWN
     rest = [f"and {more} more"] if more > 0 else []
     return "\n  ".join([f"{rule}; {count}:", *shown, *rest]) + f"\n{advice}"

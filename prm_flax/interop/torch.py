@@ -16,7 +16,13 @@ from prm_flax.interop.matching import clean, expected_shapes, require_match, to_
 from prm_flax.interop.names import COUNTER, torch_entries
 from prm_flax.interop.pth import read_pth as read_pth
 from prm_flax.interop.report import MismatchError as MismatchError
-from prm_flax.interop.shapes import flatten, make_template, require_fit, unflatten
+from prm_flax.interop.shapes import (
+    Shapes,
+    flatten,
+    make_template,
+    require_fit,
+    unflatten,
+)
 from prm_flax.interop.timm import from_timm
 
 
@@ -65,9 +71,6 @@ def from_state_dict(
         >>> sorted(variables)
         ['batch_stats', 'params']
     """
-    template = make_template(model)
-    own = torch_entries(template.shapes)
-    arrays = from_timm(clean(state_dict, own), own)
     parts = (new,) if isinstance(new, str) else tuple(new)
     if parts and into is None:
         raise ValueError(
@@ -75,10 +78,13 @@ def from_state_dict(
             "into=model.init(key, image)."
         )
     if into is None:
-        fresh, shapes = {}, expected_shapes(template, arrays)
+        fresh, template = {}, make_template(model)
+        arrays = _by_own_names(state_dict, template.shapes)
+        shapes = expected_shapes(template, arrays)
     else:
         fresh = flatten(into)
         shapes = require_fit(model, fresh, "into=")
+        arrays = _by_own_names(state_dict, shapes)
     entries = torch_entries(shapes)
     kept = {name: e for name, e in entries.items() if not has_part(name, parts)}
     given = {name: a for name, a in arrays.items() if not has_part(name, parts)}
@@ -87,6 +93,14 @@ def from_state_dict(
         entry.path: to_leaf(given[name], entry, shapes) for name, entry in kept.items()
     }
     return unflatten({p: taken[p] if p in taken else fresh[p] for p in shapes})
+
+
+def _by_own_names(
+    state_dict: Mapping[str, ArrayLike], shapes: Shapes
+) -> dict[str, np.ndarray]:
+    """The arrays, by a network's names where a program has others for them."""
+    own = torch_entries(shapes)
+    return from_timm(clean(state_dict, own), own)
 
 
 def to_state_dict(

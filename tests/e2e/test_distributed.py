@@ -1,6 +1,11 @@
 """Several real processes, on loopback, compute what one does, and end together."""
 
+import os
+import re
 import signal
+import socket
+import subprocess
+import sys
 import time
 
 import jax
@@ -9,6 +14,7 @@ import numpy as np
 import pytest
 from support.nets import Net, batch, new_state, new_step
 from support.run import (
+    REPO,
     TINY,
     assert_same_run,
     end,
@@ -18,7 +24,7 @@ from support.run import (
     scratch,
 )
 from support.saved import like, save
-from support.several import start_several
+from support.several import assert_used, start_several
 
 from train import sharding
 from train.checkpoint import Checkpoints
@@ -26,7 +32,11 @@ from train.checkpoint import Checkpoints
 # Processes, devices of each, mode: each goes on from what the one before it saved.
 CHAIN = [
     (1, 8, "jit"), (2, 2, "jit"), (4, 2, "jit"), (2, 2, "pmap"), (1, 8, "pmap"),
-    (1, 1, "jit"),
+    (2, 1, "pmap"), (1, 1, "jit"),
+]  # fmt: skip
+LONGER = [
+    (4, 1, "jit"), (2, 1, "jit"), (1, 2, "jit"), (4, 1, "pmap"), (1, 1, "pmap"),
+    (1, 2, "pmap"), (2, 1, "jit"),
 ]  # fmt: skip
 
 
@@ -42,13 +52,14 @@ def alone(steps):
         yield jax.device_get(state)
 
 
+@pytest.mark.parametrize("chain", [CHAIN, pytest.param(LONGER, marks=pytest.mark.slow)])
 def test_processes_and_devices_compute_what_one_does_and_resume_each_other(
-    tmp_path, x64
+    tmp_path, x64, chain
 ):
-    first, *states = alone(len(CHAIN))
+    first, *states = alone(len(chain))
     save(tmp_path, 1, first, 0)
-    for (count, devices, mode), want in zip(CHAIN, states, strict=True):
-        command = ["-m", "support.several", mode, str(tmp_path)]
+    for (count, devices, mode), want in zip(chain, states, strict=True):
+        command = ["-m", "support.several", "step", mode, str(tmp_path)]
         processes = start_several(count, command, devices=devices)
         done = [end(process) for process in processes]
         assert [each.code for each in done] == [0] * count, (mode, done)
@@ -66,14 +77,18 @@ def assert_close(got, want):
 FLAGS = "--model.batch-norm", "8", "--heartbeat-seconds", "10"
 
 
-def start(workdir, *flags):
-    """Two processes of a run of tiny.py."""
-    compiled = {
+def compiled():
+    """Where two processes keep what they compile."""
+    return {
         "JAX_COMPILATION_CACHE_DIR": str(scratch() / "compiled_by_two"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    command = ["-m", "train", "fit", TINY, "--workdir", str(workdir), *FLAGS, *flags]
-    return start_several(2, [*command, "--distributed"], compiled)
+
+
+def start(workdir, devices=1):
+    """Two processes of a run of tiny.py."""
+    command = ["-m", "train", "fit", TINY, "--workdir", str(workdir), *FLAGS]
+    return start_several(2, [*command, "--distributed"], compiled(), devices)
 
 
 def finish(processes):
@@ -82,20 +97,55 @@ def finish(processes):
     return done
 
 
+def by_hand(workdir):
+    """The commands of docs/clusters.md for two processes; of tiny.py, to its end."""
+    page = (REPO / "docs/clusters.md").read_text()
+    [commands] = re.findall(r"```\n(for i in .*?)```", page, re.DOTALL)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    here = {
+        ".venv/bin/python": sys.executable,
+        "configs/fashion_mnist/prm_resnet14.py": TINY,
+        "runs/two": str(workdir),
+        "12321": str(port),
+        "--distributed": " ".join(["--distributed", *FLAGS]),
+    }
+    for theirs, ours in here.items():
+        assert theirs in commands
+        commands = commands.replace(theirs, ours)
+    return subprocess.run(
+        ["sh", "-c", commands],
+        cwd=REPO,
+        env=os.environ | compiled() | {"XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
+    )
+
+
 @pytest.fixture(scope="module")
 def undisturbed():
+    """The folder of a run by two processes with one device each, and what they said."""
     workdir = scratch() / "two_processes"
-    done = finish(start(workdir))
-    return workdir, done
+    return workdir, by_hand(workdir)
 
 
-def test_one_process_speaks_and_writes(undisturbed):
-    workdir, (first, second) = undisturbed
-    assert "on 4 × cpu" in first.out and "test top-1" in first.out
+def test_two_processes_by_hand_of_which_one_speaks_and_writes(undisturbed):
+    workdir, done = undisturbed
+    assert "on 2 × cpu" in done.stdout and "test top-1" in done.stdout, done.stderr
     # The library that connects them speaks on its own.
-    spoken = [each for each in second.out.splitlines() if "[Gloo]" not in each]
-    assert spoken == []
+    said = [line for line in done.stdout.splitlines() if "[Gloo]" not in line]
+    assert len(said) == len(set(said))
     assert saved_steps(workdir)[-1] == 20
+    assert (workdir / "result.json").exists()
+
+
+def test_two_processes_use_what_they_trained(tmp_path, undisturbed):
+    """One speaks and writes; every test image counts once."""
+    workdir, _ = undisturbed
+    use = ["-m", "support.several", "use", TINY, str(workdir), str(tmp_path), *FLAGS]
+    first, second = finish(start_several(2, use, compiled(), devices=1))
+    assert_used(first.out, tmp_path, workdir)
+    assert [line for line in second.out.splitlines() if "[Gloo]" not in line] == []
 
 
 def assert_learned_alike(workdir, other):
@@ -114,7 +164,7 @@ def wait_for_step(workdir, step, processes):
 
 
 def test_sigterm_to_one_saves_all_and_one_process_goes_on(tmp_path, undisturbed):
-    processes = start(tmp_path)
+    processes = start(tmp_path, devices=2)
     wait_for_step(tmp_path, 4, processes)
     processes[1].send_signal(signal.SIGTERM)
     done = [end(process) for process in processes]

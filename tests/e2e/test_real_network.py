@@ -6,9 +6,12 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save as to_bytes
 from support.run import REPO
 from support.samples import FOLDER, WEIGHTS, needs_samples
 
+from prm_flax.interop.timm import TABLE
+from prm_flax.interop.torch import read_pth
 from train.build import build
 from train.cli import load_config, main
 from train.config import Init
@@ -22,12 +25,16 @@ PRM = "configs/imagenet/prm_mobilenet_v2.py"
 DOG = FOLDER / "imagenet_00_243.jpg"
 
 
-def seen(path, *new):
-    """Probabilities of the twenty photos, query points, labels."""
+def built(path, *new, file=WEIGHTS):
+    """A config on the twenty photos, which starts from a file."""
     config = load_config(REPO / path)
     data = dataclasses.replace(config.data, source="imagenet_photos", workers=0)
-    config = dataclasses.replace(config, data=data, init=Init(str(WEIGHTS), new))
-    e = build(config)
+    return build(dataclasses.replace(config, data=data, init=Init(str(file), new)))
+
+
+def seen(path, *new):
+    """Probabilities of the twenty photos, query points, labels."""
+    e = built(path, *new)
     state = first_state(e, read_init(e))
     images, labels = e.input.sample(20)
     logits = np.asarray(e.predict_step(jax.device_get(state), images))
@@ -82,6 +89,21 @@ def test_predict_names_what_is_on_a_photo(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "none").exists()
 
 
+def test_by_timm_s_names_in_safetensors_it_is_the_same_network(tmp_path):
+    theirs = {ours: name for name, ours in TABLE.items()}
+    named = {}
+    for name, array in read_pth(WEIGHTS).items():
+        module, _, leaf = name.rpartition(".")
+        named[f"{theirs[module]}.{leaf}"] = array
+    path = tmp_path / "mobilenetv2_100.safetensors"
+    path.write_bytes(to_bytes(named, {"format": "pt"}))
+    assert "blocks.6.0.conv_pwl.weight" in named and len(named) == 314
+    given, again = (read_init(built(PLAIN, file=f)) for f in (WEIGHTS, path))
+    assert given.keys() == again.keys() and len(given) == 262
+    for leaf, array in given.items():
+        np.testing.assert_array_equal(again[leaf], array)
+
+
 def test_evaluate_counts_them(tmp_path, capsys):
     flags = "--data.source", "imagenet_photos", "--data.workers", "0"
     workdir = "--workdir", tmp_path / "none"
@@ -102,7 +124,9 @@ def test_what_is_no_image(tmp_path, capsys):
 def test_what_the_network_lacks_is_named_with_the_fix(capsys):
     assert command("predict", PRM, "--predict.images", DOG) == 2
     error = capsys.readouterr().err
-    assert "missing: features.17.prm.theta, expected shape (1, 2, 1, 1)" in error
+    assert "got weights of a network without PRM; 102 problems:" in error
+    assert "missing: features.1.prm.theta, expected shape (1, 2, 1, 1)" in error
+    assert "\n  and 97 more\n" in error
     assert error.endswith("To start these anew: --init.new prm.\n")
     assert command("predict", PLAIN, "--init.new", "prm") == 2
     assert "Take --model.name prm_mobilenet_v2" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import jax
 import matplotlib.image
 import numpy as np
 import pytest
+from safetensors.numpy import save as to_bytes
 from support.images import PNG
 from support.weights import write_weights
 
@@ -17,6 +18,7 @@ from prm_flax.figures.looks_plot import Looks, draw_looks
 from prm_flax.figures.photo import Preparation, preparation_of, read_photo
 from prm_flax.figures.weights import read_weights
 from prm_flax.interop import safetensors
+from prm_flax.interop.torch import read_pth
 
 OPTIONS = {"num_classes": 10, "groups": 8, "stem": "3x3_stride2"}
 CONFIG = {
@@ -40,6 +42,8 @@ def folder(tmp_path_factory):
     write_weights(folder / "plain.safetensors", "resnet14", 3, num_classes=4)
     write_weights(folder / "prm.pth", "prm_resnet14", 3, num_classes=4)
     write_weights(folder / "plain.pth", "resnet14", 3, num_classes=4)
+    theirs = {f"model.{n}": a for n, a in read_pth(folder / "prm.pth").items()}
+    (folder / "theirs.safetensors").write_bytes(to_bytes(theirs, {"format": "pt"}))
     (folder / "photo.png").write_bytes(PNG)
     (folder / "text.png").write_text("no image")
     names = [f"$thing_{k} caf\udce9" for k in range(10)]
@@ -75,6 +79,9 @@ def test_rates_of_a_run_are_said_and_drawn(files, capsys):
 def test_rates_of_a_pytorch_file_are_the_same(files, capsys):
     assert main(["rates", "prm.pth", "out.png", "--model", "prm_resnet14"]) == 0
     of_pth = capsys.readouterr().out
+    theirs = ["theirs.safetensors", "out.png", "--model", "prm_resnet14"]
+    assert main(["rates", *theirs]) == 0
+    assert capsys.readouterr().out == of_pth
     write_weights(files / "out.safetensors", "prm_resnet14", 3, num_classes=4)
     assert main(["rates", "out.safetensors", "out.png"]) == 0
     assert capsys.readouterr().out == of_pth
@@ -157,7 +164,10 @@ NO = {
     "rates plain.pth out.png --model prm_resnet14": "missing: layer1.0.prm",
     "rates plain.pth out.png --model resnet14 --fresh-prm": "take --model prm_resnet14",
     "rates prm.pth out.png --model prm_resnet14 --fresh-prm": "prm.pth has its own",
-    "rates run out.png --model prm_resnet14": "run says itself what network it is",
+    "rates run out.png --model prm_resnet14": "of other programs: run says itself",
+    "rates theirs.safetensors out.png": "add --model NAME",
+    "rates theirs.safetensors out.png --model resnet20": "is it prm_resnet14?",
+    "rates run/model.safetensors out.png --ddof 1": "of other programs: run/model",
     "rates run out.pdf": "out.pdf must end in .png",
     "looks run missing.png out.png": "missing.png: ",
     "looks run text.png out.png": "IMAGE must be an image file (JPEG",

@@ -89,6 +89,7 @@ def test_a_tensor_stays_within_its_storage(wrap, write, offset, shape, strides):
         (0, [6], [1]),
         (True, (1,), (1,)),
         (0, (1,) * 80, (1,) * 80),
+        (0, (2**63,), (1,)),
     ],
 )
 def test_what_no_tensor_has_is_refused(wrap, write, offset, shape, strides):
@@ -196,6 +197,58 @@ def test_a_key_that_takes_forever_to_hash_is_refused(wrap, write):
         read_pth(write(wrap(b"\x80\x02" + pairs + b"}h\0K\1s.")))
 
 
+PAIRS = b")q\0" + b"h\0h\0\x86q\0" * 80
+
+
+@both
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"\x8f(" + PAIRS + b"\x90",
+        b"(" + PAIRS + b"\x91",
+        b"(" + PAIRS + b"1cs\ns\nh\0R",
+    ],
+    ids=["set", "frozenset", "object"],
+)
+def test_what_takes_forever_to_hash_beside_the_tensors_is_never_hashed(
+    wrap, write, code
+):
+    assert list(read_pth(write(wrap(state(beside=code, w=tensor()))))) == ["w"]
+
+
+@both
+def test_integers_that_hash_alike_are_never_hashed(wrap, write):
+    # All multiples of 2^61 - 1 have the hash 0: n of them would take n^2 steps.
+    alike = {k * (2**61 - 1): 1 for k in range(1, 9)}
+    with pytest.raises(ValueError, match="strings or integers as keys"):
+        read_pth(write(wrap(pickle.dumps(alike, 2), keys=())))
+
+
+@both
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (plain("n" * 301) + b"2\x93", "over 300 characters"),
+        (b"ccollections\nOrderedDict\n" + plain((1,) * 9) + b"R", "more than 8"),
+        (b"ccollections\nOrderedDict\n(cs\ns\n" + b"N" * 8 + b"tR", "more than 8"),
+        (b"ccollections\nOrderedDict\n" + plain("ab") + b"\x85R", "a list of its"),
+    ],
+    ids=["name", "arguments", "an object among them", "no list"],
+)
+def test_what_is_named_again_and_again_is_not_copied(wrap, write, code, reason):
+    with pytest.raises(ValueError, match=f"damaged.*{reason}"):
+        read_pth(write(wrap(state(beside=code, w=tensor()))))
+
+
+def test_the_pickles_of_a_file_together_have_a_largest_size(write, monkeypatch):
+    body, more = state(w=tensor()), {"little_endian": True, "more": "x" * 600}
+    assert list(read_pth(write(as_legacy(body, system=more)))) == ["w"]
+    monkeypatch.setattr(machine, "MAX_PICKLE_BYTES", 700)
+    assert len(body) < 200
+    with pytest.raises(ValueError, match="exceeds the 700 bytes allowed"):
+        read_pth(write(as_legacy(body, system=more)))
+
+
 @both
 @pytest.mark.parametrize(
     "code",
@@ -204,8 +257,17 @@ def test_a_key_that_takes_forever_to_hash_is_refused(wrap, write):
         b"X\xff\xff\xff\xffabc",  # a string of 4 GB
         b"T\xff\xff\xff\x7fabc",
         b"\x8a\xffabc",
+        b"\x8b\xff\xff\xff\x7fabc",
+        b"\x8b\xff\xff\xff\xffabc",
+        b"\x8d" + b"\xff" * 8 + b"abc",
+        b"\x8e" + b"\xff" * 7 + b"\x7fabc",
+        b"\x96" + b"\xff" * 8 + b"abc",
+        b"\x95" + b"\xff" * 8,
     ],
-    ids=["memo", "string", "bytes", "integer"],
+    ids=[
+        *("memo", "string", "bytes", "integer", "long integer", "negative"),
+        *("long string", "long bytes", "array of bytes", "frame"),
+    ],
 )
 def test_a_claim_in_a_pickle_takes_no_memory(wrap, write, code):
     path = write(wrap(b"\x80\x02" + code + b"."))

@@ -15,7 +15,8 @@ from interop.support import assert_same, variables_of
 from safetensors.numpy import save as to_bytes
 
 from prm_flax import create_model
-from prm_flax.interop.safetensors import load, save
+from prm_flax.interop.report import MismatchError
+from prm_flax.interop.safetensors import is_own, load, read_tensors, save
 
 NAME = "prm_resnet14"
 OPTIONS = {"num_classes": 10, "groups": 8}
@@ -149,8 +150,10 @@ class TestSaveRefuses:
 
     def test_leaves_that_are_no_floating_numbers(self, tmp_path, variables):
         integers = jax.tree.map(lambda leaf: leaf.astype(jnp.int8), variables)
-        with pytest.raises(ValueError, match="not floating: params/fc/bias"):
+        with pytest.raises(MismatchError, match="not floating: ") as caught:
             save(tmp_path / "w", NAME, OPTIONS, integers)
+        line = "not floating: params/fc/bias, received dtype int8"
+        assert line in caught.value.problems
 
     @pytest.mark.parametrize(
         "value", [lambda channels, stage: None, create_model, int, [1], {"a": 1}, b"x"]
@@ -251,6 +254,38 @@ class TestLoadRefuses:
             with pytest.raises(ValueError, match="must be a complete safetensors file"):
                 load(path)
 
+    def test_whose_a_file_is_can_be_asked(self, path, tmp_path):
+        assert is_own(path)
+        rewrite(path, format_version="2")
+        assert is_own(path)  # of a newer library, which `load` says
+        for metadata in ({"format": "pt"}, None):
+            (tmp_path / "theirs").write_bytes(to_bytes({"w": np.ones(3)}, metadata))
+            assert not is_own(tmp_path / "theirs")
+        path.write_bytes(b"<html>")
+        with pytest.raises(ValueError, match="must be a complete safetensors file"):
+            is_own(path)
+
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError):
             load(tmp_path / "none.safetensors")
+
+
+class TestReadTensors:
+    """Of other programs' files, by the names that are in them."""
+
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64", "bool"])
+    def test_arrays_come_as_they_are(self, tmp_path, dtype):
+        arrays = {"conv1.weight": np.arange(6).reshape(2, 3).astype(jnp.dtype(dtype))}
+        (tmp_path / "w").write_bytes(to_bytes(arrays, {"format": "pt"}))
+        [(name, array)] = read_tensors(tmp_path / "w").items()
+        assert name == "conv1.weight"
+        np.testing.assert_array_equal(array, arrays[name], strict=True)
+
+    def test_a_file_that_is_cut_off(self, path):
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(ValueError, match="must be a complete safetensors file"):
+            read_tensors(path)
+
+    def test_a_missing_file(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            read_tensors(tmp_path / "none.safetensors")

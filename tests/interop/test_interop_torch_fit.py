@@ -7,7 +7,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 from interop.support import assert_same, variables_of
 
-from prm_flax.interop.torch import from_state_dict, to_state_dict
+from prm_flax.interop.torch import MismatchError, from_state_dict, to_state_dict
 
 
 class TestNew:
@@ -104,12 +104,18 @@ class TestErrors:
             to_state_dict(model, variables_of(plain))
 
     def test_variables_without_collections_or_with_more(self, model, variables):
-        with pytest.raises(ValueError, match="unexpected: conv1/kernel"):
+        with pytest.raises(MismatchError) as caught:
             to_state_dict(model, variables["params"])
+        problems = caught.value.problems
+        assert any(line.startswith("unexpected: conv1/kernel") for line in problems)
         with pytest.raises(ValueError, match="unexpected: intermediates/"):
             to_state_dict(model, variables | {"intermediates": {"maps": jnp.ones(2)}})
 
     def test_variables_that_are_no_floating_numbers(self, model, variables):
         integers = jax.tree.map(lambda leaf: leaf.astype(jnp.int32), variables)
-        with pytest.raises(ValueError, match="not floating: params/fc/bias, received"):
+        with pytest.raises(
+            MismatchError, match=r"not floating: .*, received"
+        ) as caught:
             to_state_dict(model, integers)
+        line = "not floating: params/fc/bias, received dtype int32"
+        assert line in caught.value.problems

@@ -27,6 +27,14 @@ VALUES = {
     "epochs": ([0, -1], [1]),
     "batch_size": ([0, -1], [1]),
     "eval_batch_size": ([0, -1], [1]),
+    # Alone they may be None only: see test_meeting.py.
+    "coordinator": (
+        ["", "a", ":1", "a b:1", "a:", "a:0", "a:65536", "a:b", "http://a:1", "a::1:1"],
+        [None],
+    ),
+    "processes": ([0, -1], [None]),
+    "process_id": ([-1], [None]),
+    "startup_seconds": ([0, -1], [1]),
     "heartbeat_seconds": ([0, -1], [1]),
     "profile": ([-1], [0, 20]),
     "seed": ([-1, 2**31], [0, 2**31 - 1]),

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from train.claim import FREE_TO_USE, check_same, claim
-from train.config import Config, Data, Model, Optim
+from train.claim import FREE_TO_USE, check_same, claim, started_from
+from train.config import Config, Data, Init, Model, Optim
 from train.lock import WorkdirError
 
 CONFIG = Config(name="run")
@@ -37,6 +37,7 @@ TRAINING = {
     "optim.ema": 0.9,
     "model.remat": True,
     "init.file": "other.pth",
+    "init.weights": "average",
     "init.new": ("prm",),
 }
 NETWORK = {
@@ -60,6 +61,10 @@ FREE = {
     "profile": 7,
     "parallel": "pmap",
     "distributed": True,
+    "coordinator": "node1:12321",
+    "processes": 7,
+    "process_id": 7,
+    "startup_seconds": 7,
     "heartbeat_seconds": 7,
     "data.prefetch": 7,
     "data.workers": 7,
@@ -172,3 +177,21 @@ def test_a_field_that_came_later_had_its_default(tmp_path):
     with pytest.raises(WorkdirError, match=r"optim\.ema: was 0\.0, is 0\.9"):
         claim(tmp_path, changed("optim.ema", 0.9))
     claim(tmp_path, CONFIG)
+
+
+def test_the_start_of_a_run_is_file_weights_and_new_parts(tmp_path):
+    init = Init("a.pth", ("prm",))
+    claim(tmp_path, dataclasses.replace(CONFIG, init=init))
+    assert started_from(tmp_path, dataclasses.replace(CONFIG, init=init))
+    for other in (Init(), Init("b.pth", ("prm",)), Init("a.pth", ("prm",), "average")):
+        assert not started_from(tmp_path, dataclasses.replace(CONFIG, init=other))
+
+
+def test_a_run_from_before_there_were_averages_started_from_raw_weights(tmp_path):
+    init = dataclasses.replace(CONFIG, init=Init("a.pth"))
+    claim(tmp_path, init)
+    written = json.loads((tmp_path / "config.json").read_text())
+    del written["init.weights"]
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    assert started_from(tmp_path, init)
+    claim(tmp_path, init)

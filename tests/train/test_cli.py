@@ -7,6 +7,7 @@ from prm_flax import list_models
 from train import cli
 from train.cli import COMMANDS, load_config, main, parse
 from train.config import Config, Init
+from train.leave import LINE
 
 
 @pytest.fixture
@@ -49,6 +50,17 @@ def test_help_of_a_command_lists_its_options(capsys, command):
     printed = capsys.readouterr().out
     assert "--optim.peak-lr" in printed
     assert ("--predict.images" in printed) == (command == "predict")
+
+
+def test_a_run_that_does_not_wait_for_its_save(monkeypatch, capsys):
+    """Ctrl-C twice."""
+
+    def twice(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "COMMANDS", {"fit": (twice, Config)})
+    assert main(["fit", TINY]) == 130
+    assert capsys.readouterr().err == f"{LINE}\n"
 
 
 def test_an_unknown_command(capsys):
@@ -116,6 +128,8 @@ WRONG = {
     "bad images": (["--data.on-bad-image", "grey"], ["grey", "skip"]),
     "no weights": (["--init", "none.pth"], ["none.pth is not there", "make weights"]),
     "new of nothing": (["--init.new", "prm"], ["init.new needs init.file"]),
+    "average of nothing": (["--init.weights", "average"], ["of init.file are taken"]),
+    "kind of weights": (["--init.weights", "mean"], ["raw", "average"]),
     "name": (["--name", "a/b"], ["name must be a plain name"]),
 }
 
@@ -172,7 +186,13 @@ def test_flags_change_their_fields_and_nothing_else():
 )
 def test_weights_to_start_from(flags):
     config = parse("fit", [str(REPO / TINY), *flags.split()], Config)
-    assert config.init == Init("a.pth", ("prm", "fc"))
+    assert config.init == Init("a.pth", ("prm", "fc"), "raw")
+
+
+def test_averaged_weights_to_start_from():
+    flags = ["--init", "a.pth", "--init.weights", "average"]
+    config = parse("fit", [str(REPO / TINY), *flags], Config)
+    assert config.init == Init("a.pth", (), "average")
 
 
 @pytest.mark.parametrize("name", list_models())

@@ -127,6 +127,9 @@ def test_without_a_file_it_is_drawn():
 # File, parts, network, words of the message.
 WRONG = (
     ("plain.pth", "", "prm_resnet14", "To start these anew: --init.new prm."),
+    ("plain.pth", "", "prm_resnet14", "of a network without PRM; 36 problems:\n"),
+    ("plain.pth", "", "prm_resnet14", "expected shape (1, 2, 1, 1)\n  and 31 more\n"),
+    ("three.pth", "", "resnet14", "of another number of classes (3, not 10); 2 prob"),
     ("three.pth", "", "resnet14", "misshapen: fc.weight"),
     ("three.pth", "", "resnet14", "--init.new fc."),
     ("three.pth", "", "prm_resnet14", "--init.new prm,fc."),
@@ -135,6 +138,7 @@ WRONG = (
     ("prm.pth", "", "resnet14", "The file has prm: --model.name prm_resnet14."),
     ("plain.pth", "layer9", "resnet14", "Unknown part of resnet14 in init.new"),
     ("deep.pth", "", "resnet14", "unexpected: layer1.2.conv1.weight"),
+    ("deep.pth", "", "resnet14", "of another depth (is it resnet20?)"),
     ("deep.pth", "", "resnet14", "Is the file one of this network?"),
     ("none.pth", "", "resnet14", "none.pth is not there"),
     ("text.pth", "", "resnet14", "it is no file of torch.save"),

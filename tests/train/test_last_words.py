@@ -6,6 +6,8 @@ import sys
 import pytest
 from support.run import REPO
 
+from train.leave import LINE
+
 PROGRAM = """
 import os, signal, sys
 from train.last_words import last_words
@@ -34,3 +36,9 @@ def test_an_end_from_within_is_told(inside):
 @pytest.mark.parametrize("inside", ["pass", "sys.exit(3)", "raise ValueError('x')"])
 def test_an_orderly_end_is_not(inside):
     assert "a process was lost" not in run(inside).stderr
+
+
+def test_nor_is_ctrl_c_before_a_run_begins():
+    inside = "leave_on_ctrl_c(); os.kill(os.getpid(), signal.SIGINT); signal.pause()"
+    done = run(f"from train.leave import leave_on_ctrl_c; {inside}")
+    assert (done.returncode, done.stderr) == (130, f"{LINE}\n")

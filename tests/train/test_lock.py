@@ -72,6 +72,14 @@ def test_a_file_is_no_folder(tmp_path):
     assert path.read_text() == "kept"
 
 
+def test_a_name_that_is_no_text_is_refused_before_anything_is_made(tmp_path):
+    """Orbax would refuse it at the first save."""
+    for folder in (tmp_path / "caf\udce9", tmp_path / "caf\udce9" / "run"):
+        with pytest.raises(WorkdirError, match=r"name of UTF-8.*caf\\xe9.*--workdir"):
+            prepare_workdir(folder)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_under_a_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("kept")

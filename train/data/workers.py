@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 import grain
@@ -61,6 +62,8 @@ def stream(
         atexit.unregister(_settle)
         atexit.register(_settle)
         starter = _Starter(os.getpid())
+        # Started with the first worker, it would undo what `unheard` does.
+        resource_tracker.ensure_running()
         batches = batches.mp_prefetch(options, worker_init_fn=starter)
     with contextlib.closing(iter(batches)) as iterator:
         yield from _guarded(iterator)

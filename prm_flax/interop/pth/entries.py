@@ -1,6 +1,6 @@
 """Where the weights stand in what a training program saved."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from prm_flax.interop.pth.records import UNREAD, Global, Tensor
 
@@ -88,7 +88,7 @@ def weights_of(value: Any) -> dict[str, Tensor]:
     return found
 
 
-def _refuse(rule: str, entries: dict[Any, Any]) -> None:
+def _refuse(rule: str, entries: dict[Any, Any]) -> NoReturn:
     if UNREAD in entries:
         raise ValueError(
             f"{rule} other keys: dictionaries with strings or integers as keys are "

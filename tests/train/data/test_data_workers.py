@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_batches_that_do_not_fit_into_shared_memory_are_refused(tmp_path):
 
 @pytest.fixture
 def program():
-    """A running program and the workers that it started."""
+    """A program that starts two workers, and then says who they are."""
     command = [sys.executable, "-m", "support.orphans", "100"]
     paths = os.pathsep.join([str(REPO), str(REPO / "tests")])
     process = subprocess.Popen(
@@ -76,18 +77,22 @@ def program():
         text=True,
         start_new_session=True,
     )
-    workers = [int(pid) for pid in process.stdout.readline().split()]
-    yield process, workers
+    yield process
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
+def said(process):
+    """The workers, once each has made a batch."""
+    return [int(pid) for pid in process.stdout.readline().split()]
+
+
 def test_a_killed_parent_leaves_no_worker_behind(program):
-    process, workers = program
+    workers = said(program)
     assert len(workers) == 2 and all(alive(pid) for pid in workers)
-    process.kill()
-    process.wait()
+    program.kill()
+    program.wait()
     gone_by = time.monotonic() + 30
     while any(alive(pid) for pid in workers):
         assert time.monotonic() < gone_by, "a worker outlived its parent"
@@ -95,13 +100,31 @@ def test_a_killed_parent_leaves_no_worker_behind(program):
 
 
 def test_signals_to_all_processes_of_a_run_spare_the_workers(program):
-    process, workers = program
+    while len(born := started(program.pid)) < 2:
+        assert program.poll() is None
+        time.sleep(0.01)
+    # They have not even imported what handles it.
+    for pid in born:
+        os.kill(pid, signal.SIGINT)
+    workers = said(program)
+    assert sorted(workers) == born
     for pid in workers:
         os.kill(pid, signal.SIGINT)
         os.kill(pid, signal.SIGTERM)
     time.sleep(0.5)
     assert all(alive(pid) for pid in workers)
-    assert process.poll() is None
+    assert program.poll() is None
+
+
+def started(parent: int) -> list[int]:
+    """The workers of a process."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            of_parent = f"PPid:\t{parent}\n" in (folder / "status").read_text()
+            if of_parent and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return sorted(found)
 
 
 def alive(pid: int) -> bool:
