@@ -17,7 +17,8 @@ from train.console import say
 from train.distributed import on_first
 from train.files import is_local
 from train.state import TrainState
-from train.store import CheckpointError, Store
+from train.steps import remove
+from train.store import CheckpointError, Store, told
 
 
 class Checkpoints:
@@ -62,20 +63,64 @@ class Checkpoints:
                 steps are intact.
         """
         self.finish()
+        step, known = int(state.step), dict(scores or {})
+        self._start(step, self.steps.path(step), state, notes)
+        self.pending = step, self.pool.submit(self._complete, step, known)
+
+    def prove(self, state: TrainState, notes: dict[str, Any]) -> None:
+        """Saves the state a run starts from and reads it back, before hours of work.
+
+        A step that is saved already stays as it is: a copy is written beside it and
+        removed.
+
+        Raises:
+            CheckpointError: it cannot be saved; earlier steps are intact.
+        """
+        self.finish()
         step = int(state.step)
+        try:
+            if not from_first(int(step in self.steps.saved())):
+                self.save(state, notes)
+                self.finish()
+                self._compare(step, self.steps.path(step), state)
+                return
+            folder = self.steps.proof(step)
+            self._start(step, folder, state, notes)
+            self.pending = step, self.pool.submit(self._seal, folder)
+            self.finish()
+            self._compare(step, folder, state)
+            on_first(lambda: remove(folder))
+        except CheckpointError as error:
+            raise CheckpointError(f"nothing was trained, as {error}") from error
+
+    def _start(
+        self, step: int, folder: epath.Path, state: TrainState, notes: Any
+    ) -> None:
         try:
             if self.first:
                 self.steps.make_way(step)
-            self.store.write(self.steps.path(step), state, notes)
+            self.store.write(folder, state, notes)
         except Exception as error:
             raise self._failed(step, error) from error
-        self.pending = step, self.pool.submit(self._complete, step, dict(scores or {}))
 
-    def _complete(self, step: int, scores: Mapping[int, float]) -> None:
+    def _compare(self, step: int, folder: epath.Path, state: TrainState) -> None:
+        """Raises if what is on the disk is not what was saved."""
+        try:
+            on_first(lambda: manifest.check(folder))
+            self.store.compare(folder, state)
+        except Exception as error:
+            raise self._failed(step, error) from error
+
+    def _seal(self, folder: epath.Path) -> None:
         """In a thread: no collective may come in here, the loop makes them too."""
         self.store.wait()
         if self.first:
-            manifest.write(self.steps.path(step))
+            manifest.write(folder)
+
+    def _complete(self, step: int, scores: Mapping[int, float]) -> None:
+        """In a thread, as above."""
+        self._seal(self.steps.path(step))
+        if self.first:
             self.steps.prune(self.keep, scores)
 
     def finish(self) -> None:
@@ -90,7 +135,7 @@ class Checkpoints:
         error = future.exception()
         # Each process learns whether one of them failed, or the others would wait.
         if any_process(error is not None):
-            error = error or RuntimeError("another process failed, see its message")
+            error = error or CheckpointError("another process failed, see its message")
             raise self._failed(step, error) from error
 
     def close(self) -> None:
@@ -106,9 +151,10 @@ class Checkpoints:
             self.store.close()
 
     def _failed(self, step: int, error: BaseException) -> CheckpointError:
+        text, help = told(error)
         return CheckpointError(
-            f"step {step} could not be saved in {self.folder}: {error}. The steps "
-            "saved before it are intact; make room and run the same command again."
+            f"step {step} could not be saved in {self.folder}: {text}. The steps saved "
+            f"before it are intact; {help}."
         )
 
     def latest(self) -> int | None:

@@ -49,6 +49,8 @@ def fit(config: Config) -> int:
         held_by = ours[0] if ours else lambda: None
         run = Run(experiment, checkpoints, log, clock, stop, feed, held_by, start)
         _introduce(experiment, run)
+        if start < experiment.steps:
+            checkpoints.prove(state, {"train_seconds": clock.read()})
         with profiled(*_profile(experiment)) as train_step:
             loop = Loop(_cadence(experiment), train_step, run, clock, stop)
             with contextlib.closing(feed):

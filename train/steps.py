@@ -1,5 +1,7 @@
 """The folder of saved steps: which of them can be used, and which may go."""
 
+import errno
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -7,8 +9,13 @@ from etils import epath
 
 from train import manifest
 
+# What a copy of a saved step is called, which is only made to see that it can be.
+PROOF = ".proof"
 # In the names of what a save or a deletion that was cut off leaves behind.
-LEFTOVERS = (".orbax-checkpoint-tmp", f".{manifest.NAME}.tmp", ".deleted")
+LEFTOVERS = (".orbax-checkpoint-tmp", f".{manifest.NAME}.tmp", ".deleted", PROOF)
+# Files came or went while a folder was removed; then again after these seconds.
+MEANWHILE = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
+PAUSES = tuple(0.01 * 2**n for n in range(10))
 
 
 class Found(NamedTuple):
@@ -39,6 +46,10 @@ class Steps:
     def path(self, step: int) -> epath.Path:
         """Where a step is."""
         return self.folder / str(step)
+
+    def proof(self, step: int) -> epath.Path:
+        """Where a copy of it may be for a moment."""
+        return self.folder / f"{step}{PROOF}"
 
     def all(self) -> list[int]:
         """Every step there is, ascending, saved or not."""
@@ -79,7 +90,7 @@ class Steps:
         """Removes what was cut off and does not have the name of a step."""
         for name in self._names():
             if name[:1].isdigit() and any(part in name for part in LEFTOVERS):
-                _remove(self.folder / name)
+                remove(self.folder / name)
 
     def make_way(self, step: int) -> None:
         """Removes what a save of this step left behind that was cut off."""
@@ -89,13 +100,14 @@ class Steps:
     def set_aside(self, step: int) -> epath.Path:
         """Renames a damaged step, for whoever wants to look at it; its new path."""
         aside = self.folder / f"{step}.damaged"
-        if aside.exists():
-            aside.rmtree()
+        remove(aside)
         return self.path(step).rename(aside)
 
     def drop(self, step: int) -> None:
         """Removes a step. Renamed first: half of it never counts as a damaged one."""
-        self.path(step).rename(self.folder / f"{step}.deleted").rmtree()
+        renamed = self.folder / f"{step}.deleted"
+        remove(renamed)
+        remove(self.path(step).rename(renamed))
 
     def prune(self, keep: int, scores: Mapping[int, float]) -> None:
         """Removes all but the last `keep` saved steps and the best of the saved."""
@@ -128,8 +140,20 @@ def none_is_good(folder: epath.Path, damaged: Mapping[int, str]) -> str:
     )
 
 
-def _remove(path: epath.Path) -> None:
+def remove(path: epath.Path) -> None:
+    """Removes a file or a folder, if it is there; again if files come meanwhile."""
+    for pause in PAUSES:
+        try:
+            return _remove_once(path)
+        except OSError as error:
+            if error.errno not in MEANWHILE:
+                raise
+            time.sleep(pause)
+    _remove_once(path)
+
+
+def _remove_once(path: epath.Path) -> None:
     if path.is_dir():
         path.rmtree()
     else:
-        path.unlink()
+        path.unlink(missing_ok=True)

@@ -1,6 +1,9 @@
 """One step's folder, written and read by Orbax: the only place that knows it."""
 
+import errno
 import logging
+import os
+import threading
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -9,9 +12,31 @@ from etils import epath
 from train.leaves import differences
 from train.state import TrainState
 
+# What a full disk says, or a user's share of it, or a limit of a file's size.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class CheckpointError(RuntimeError):
     """A save did not happen, or what is saved does not fit."""
+
+
+def told(error: BaseException) -> tuple[str, str]:
+    """What an error of a save says, and what may help.
+
+    That of a library says so, with its type; the libraries that write also tell of the
+    disk in errors of their own types.
+    """
+    text = str(error)
+    if any(os.strerror(number) in text for number in FULL):
+        return text, "make room and run the same command again"
+    kind = type(error)
+    if isinstance(error, OSError) or kind.__module__.startswith("train."):
+        return text, "put that right and run the same command again"
+    return (
+        f"an error of a library, {kind.__name__}: {text}",
+        "room on the disk does not help; if the versions of jax and orbax-checkpoint "
+        "are those of pyproject.toml, it is a fault of the program",
+    )
 
 
 class Store:
@@ -38,17 +63,27 @@ class Store:
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
         )
-        self.orbax.save(folder, args=items)
+        try:
+            self.orbax.save(folder, args=items)
+        except BaseException:
+            _wait_for_writers()
+            raise
 
     def wait(self) -> None:
-        """Waits until it is written; raises what went wrong in the thread."""
-        self.orbax.wait_until_finished()
+        """Waits until it is written; raises what went wrong in the thread.
 
-    def read(self, folder: epath.Path, like: TrainState) -> tuple[TrainState, Any]:
-        """The state and its notes.
+        Nothing is being written when this returns or raises.
+        """
+        try:
+            self.orbax.wait_until_finished()
+        finally:
+            _wait_for_writers()
+
+    def compare(self, folder: epath.Path, like: TrainState) -> None:
+        """Compares the names, shapes and dtypes that are saved with those wanted.
 
         Raises:
-            CheckpointError: the arrays are not of these names, shapes and dtypes.
+            CheckpointError: they differ.
         """
         # Orbax casts dtypes in silence; compare with what it says it has.
         saved = self.orbax.metadata(folder).item_metadata
@@ -58,6 +93,14 @@ class Store:
                 f"{folder} is of another network or optimiser:\n{lines}\nUse the "
                 "config it was trained with, or another --workdir."
             )
+
+    def read(self, folder: epath.Path, like: TrainState) -> tuple[TrainState, Any]:
+        """The state and its notes.
+
+        Raises:
+            CheckpointError: the arrays are not of these names, shapes and dtypes.
+        """
+        self.compare(folder, like)
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(like), notes=ocp.args.JsonRestore()
         )
@@ -68,5 +111,19 @@ class Store:
         return restored["state"], restored["notes"]
 
     def close(self) -> None:
-        """Ends the threads."""
-        self.orbax.close()
+        """Ends the threads, and waits for them."""
+        try:
+            self.orbax.close()
+        finally:
+            _wait_for_writers()
+
+
+def _wait_for_writers() -> None:
+    """Waits for the threads in which Orbax writes.
+
+    The first that fails ends its wait for the rest of them.
+    """
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith(ocp.__name__.partition(".")[0]):
+            # Its own join raises what happened in it, which is known.
+            threading.Thread.join(thread)
