@@ -29,9 +29,10 @@ def prepare_workdir(workdir: epath.PathLike) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(bytes(1 << 20))
     except OSError as error:
+        help = "Make room, or choose" if error.errno in FULL else "Choose"
         raise WorkdirError(
             f"workdir must be a folder that can be written to: {workdir}: "
-            f"{error.strerror}. Make room, or choose another with --workdir."
+            f"{error.strerror}. {help} another with --workdir."
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -1,19 +1,16 @@
 """One step's folder, written and read by Orbax: the only place that knows it."""
 
-import errno
 import logging
 import os
-import threading
 from typing import Any
 
 import orbax.checkpoint as ocp
 from etils import epath
 
+from train import whole_saves
+from train.files import FULL
 from train.leaves import differences
 from train.state import TrainState
-
-# What a full disk says, or a user's share of it, or a limit of a file's size.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class CheckpointError(RuntimeError):
@@ -45,6 +42,7 @@ class Store:
     def __init__(self):
         # Orbax warns of what is asked for here, and prints what it also raises.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
+        whole_saves.install()
         self.orbax = ocp.AsyncCheckpointer(
             ocp.CompositeCheckpointHandler(
                 state=ocp.StandardCheckpointHandler(), notes=ocp.JsonCheckpointHandler()
@@ -66,7 +64,7 @@ class Store:
         try:
             self.orbax.save(folder, args=items)
         except BaseException:
-            _wait_for_writers()
+            whole_saves.wait_for_threads()
             raise
 
     def wait(self) -> None:
@@ -77,7 +75,7 @@ class Store:
         try:
             self.orbax.wait_until_finished()
         finally:
-            _wait_for_writers()
+            whole_saves.wait_for_threads()
 
     def compare(self, folder: epath.Path, like: TrainState) -> None:
         """Compares the names, shapes and dtypes that are saved with those wanted.
@@ -115,15 +113,4 @@ class Store:
         try:
             self.orbax.close()
         finally:
-            _wait_for_writers()
-
-
-def _wait_for_writers() -> None:
-    """Waits for the threads in which Orbax writes.
-
-    The first that fails ends its wait for the rest of them.
-    """
-    for thread in threading.enumerate():
-        if type(thread).__module__.startswith(ocp.__name__.partition(".")[0]):
-            # Its own join raises what happened in it, which is known.
-            threading.Thread.join(thread)
+            whole_saves.wait_for_threads()

@@ -1,4 +1,4 @@
-"""Threads that still write after a save has failed: waited for, and cleared up after."""
+"""Threads that write on after a failed save: waited for, and cleared up after."""
 
 import asyncio
 import errno
@@ -9,6 +9,7 @@ from etils import epath
 from orbax.checkpoint import future
 from support.saved import at, names, odd_state
 
+from train import whole_saves
 from train.checkpoint import Checkpoints
 from train.steps import Steps, remove
 from train.store import CheckpointError
@@ -24,6 +25,26 @@ def late(folder, written):
         written.append(folder)
 
     return future.CommitFutureAwaitingContractedSignals(write(), name="late")
+
+
+def test_what_a_failed_part_began_beside_itself_is_waited_for(tmp_path):
+    """Arrays that TensorStore writes while another one fails; files by an executor."""
+
+    async def array(name):
+        await asyncio.sleep(0.1)
+        (tmp_path / name).write_text("")
+
+    async def fails():
+        raise OSError(errno.EFBIG, "File too large")
+
+    async def part():
+        executor = asyncio.to_thread((tmp_path / "slow").write_text, "")
+        await asyncio.gather(array("a"), fails(), array("b"), executor)
+
+    whole_saves.install()
+    with pytest.raises(OSError, match="File too large"):
+        future.CommitFutureAwaitingContractedSignals(part()).result()
+    assert names(tmp_path) == ["a", "b", "slow"]
 
 
 @pytest.mark.parametrize("method", ["save", "wait_until_finished"])

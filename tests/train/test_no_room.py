@@ -17,10 +17,6 @@ from train import manifest
 from train.checkpoint import Checkpoints
 from train.store import CheckpointError
 
-# A thread of Orbax still wants to speak to the event loop that the failure closed.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)
 FAILED = r"step 6 could not be saved in .*{}.*intact"
 
 
