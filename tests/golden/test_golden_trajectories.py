@@ -77,12 +77,13 @@ def train(file, model, tx, step, variables):
 
 
 def moved(variables):
-    """Every number moved by 1e-14 of itself, up or down."""
+    """Every parameter moved by up to 1e-14 of itself."""
     generator = np.random.RandomState(0)
-    return jax.tree.map(
-        lambda leaf: leaf * (1 + MOVED * generator.choice([-1, 1], leaf.shape)),
-        variables,
+    params = jax.tree.map(
+        lambda leaf: leaf * (1 + MOVED * generator.uniform(-1, 1, leaf.shape)),
+        variables["params"],
     )
+    return variables | {"params": params}
 
 
 @functools.cache
