@@ -17,13 +17,12 @@ from train import manifest, steps
 from train.agree import any_process, from_first
 from train.console import say
 from train.distributed import on_first
-from train.files import is_local
+from train.files import FULL, is_local
 from train.leaves import different
 from train.state import TrainState
 from train.store import CheckpointError, Store
 
-# Errors of a disk, by what systems call them: libraries keep the words alone.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Errors of a disk are known by what systems call them: libraries keep the words alone.
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -118,14 +117,20 @@ class Checkpoints:
         """
         step = int(state.step)
         kept = from_first(int(step in self.steps.saved()))
-        folder = self.steps.beside(step) if kept else self.steps.path(step)
-        for part in (self._write, self._compare):
+        folder = self.steps.proof(step) if kept else self.steps.path(step)
+        # Each by all processes or by none: they wait for each other inside.
+        parts = (
+            lambda: self._write(folder, state, notes),
+            lambda: manifest.check(folder) if self.first else None,
+            lambda: self._compare(folder, state),
+        )
+        for part in parts:
             error = None
             try:
-                part(folder, state, notes)
+                part()
             except Exception as caught:
                 error = caught
-            self._raise_together(step, error)
+            self._raise_together(step, error, "nothing was trained, as ")
         if self.first and kept:
             steps.remove(folder)
 
@@ -137,9 +142,7 @@ class Checkpoints:
         if self.first:
             manifest.write(folder)
 
-    def _compare(self, folder: epath.Path, state: TrainState, notes: Any) -> None:
-        if self.first:
-            manifest.check(folder)
+    def _compare(self, folder: epath.Path, state: TrainState) -> None:
         like = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), state
         )
@@ -165,11 +168,13 @@ class Checkpoints:
         (step, future), self.pending = self.pending, None
         self._raise_together(step, future.exception())
 
-    def _raise_together(self, step: int, error: BaseException | None) -> None:
+    def _raise_together(
+        self, step: int, error: BaseException | None, before: str = ""
+    ) -> None:
         """Each process learns whether one of them failed, or the others would wait."""
         if any_process(error is not None):
             error = error or ElsewhereError("another process failed, see its message")
-            raise self._failed(step, error) from error
+            raise self._failed(step, error, before) from error
 
     def close(self) -> None:
         """Finishes and ends the threads; an interpreter that ends would cut them off.
@@ -183,10 +188,12 @@ class Checkpoints:
             self.pool.shutdown()
             self.store.close()
 
-    def _failed(self, step: int, error: BaseException) -> CheckpointError:
+    def _failed(
+        self, step: int, error: BaseException, before: str = ""
+    ) -> CheckpointError:
         return CheckpointError(
-            f"step {step} could not be saved in {self.folder}: {error}. The steps "
-            f"saved before it are intact. {advice(error)}"
+            f"{before}step {step} could not be saved in {self.folder}: {error}. The "
+            f"steps saved before it are intact. {advice(error)}"
         )
 
     def latest(self) -> int | None:

@@ -1,10 +1,14 @@
 """Files of the folder of a run, on a disk or at gs:// in a bucket."""
 
+import errno
 import os
 import uuid
 from pathlib import Path
 
 from etils import epath
+
+# What a full disk says, or a user's share of it, or a limit of a file's size.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_local(path: epath.PathLike) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from etils import epath
 
 from prm_flax.printable import printable
-from train.files import is_local
+from train.files import FULL, is_local
 from train.mounts import is_shared
 from train.owner import Owner, Timing, WorkdirError, in_use
 
@@ -32,9 +32,10 @@ def prepare_workdir(workdir: epath.PathLike) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(bytes(1 << 20))
     except OSError as error:
+        help = "Make room" if error.errno in FULL else "Put that right"
         raise WorkdirError(
             f"workdir must be a folder that can be written to: {workdir}: "
-            f"{error.strerror}. Make room, or choose another with --workdir."
+            f"{error.strerror}. {help}, or choose another with --workdir."
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -9,12 +9,13 @@ from etils import epath
 
 from train import manifest
 
+# What a copy of a saved step is called, which is only made to see that it can be.
+PROOF = ".proof"
 # In the names of what a save or a deletion that was cut off leaves behind.
-LEFTOVERS = (".orbax-checkpoint-tmp", f".{manifest.NAME}.tmp", ".deleted", ".proof")
-# What is said of a folder into which, or out of which, something was moved meanwhile.
-NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
-# Seconds between two tries to remove a folder.
-PAUSES = (0.01, 0.1, 0.5, 1.0, 2.0, 4.0)
+LEFTOVERS = (".orbax-checkpoint-tmp", f".{manifest.NAME}.tmp", ".deleted", PROOF)
+# Files came or went while a folder was removed; then again after these seconds.
+MEANWHILE = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
+PAUSES = tuple(0.01 * 2**n for n in range(10))
 
 
 class Found(NamedTuple):
@@ -46,13 +47,13 @@ class Steps:
         """Where a step is."""
         return self.folder / str(step)
 
+    def proof(self, step: int) -> epath.Path:
+        """Where a copy of it may be for a moment."""
+        return self.folder / f"{step}{PROOF}"
+
     def all(self) -> list[int]:
         """Every step there is, ascending, saved or not."""
         return sorted(int(name) for name in self._names() if name.isdigit())
-
-    def beside(self, step: int) -> epath.Path:
-        """Where a copy of a step goes that is not kept."""
-        return self.folder / f"{step}.proof"
 
     def saved(self) -> list[int]:
         """The steps that have a manifest, ascending."""
@@ -99,13 +100,14 @@ class Steps:
     def set_aside(self, step: int) -> epath.Path:
         """Renames a damaged step, for whoever wants to look at it; its new path."""
         aside = self.folder / f"{step}.damaged"
-        if aside.exists():
-            remove(aside)
+        remove(aside)
         return self.path(step).rename(aside)
 
     def drop(self, step: int) -> None:
         """Removes a step. Renamed first: half of it never counts as a damaged one."""
-        remove(self.path(step).rename(self.folder / f"{step}.deleted"))
+        renamed = self.folder / f"{step}.deleted"
+        remove(renamed)
+        remove(self.path(step).rename(renamed))
 
     def prune(self, keep: int, scores: Mapping[int, float]) -> None:
         """Removes all but the last `keep` saved steps and the best of the saved."""
@@ -139,25 +141,19 @@ def none_is_good(folder: epath.Path, damaged: Mapping[int, str]) -> str:
 
 
 def remove(path: epath.Path) -> None:
-    """Removes a file or a folder with all that is in it.
-
-    Threads of a library that met an error may still write there: a folder that is not
-    empty when it should be is emptied again.
-
-    Raises:
-        OSError: it cannot be removed, or files keep coming.
-    """
-    if not path.is_dir():
-        path.unlink()
-        return
+    """Removes a file or a folder, if it is there; again if files come meanwhile."""
     for pause in PAUSES:
         try:
-            path.rmtree()
-            return
+            return _remove_once(path)
         except OSError as error:
-            if error.errno not in NOT_EMPTY:
+            if error.errno not in MEANWHILE:
                 raise
-        time.sleep(pause)
-        if not path.exists():
-            return
-    path.rmtree()
+            time.sleep(pause)
+    _remove_once(path)
+
+
+def _remove_once(path: epath.Path) -> None:
+    if path.is_dir():
+        path.rmtree()
+    else:
+        path.unlink(missing_ok=True)

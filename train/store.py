@@ -2,12 +2,12 @@
 
 import contextlib
 import logging
-import threading
 from typing import Any
 
 import orbax.checkpoint as ocp
 from etils import epath
 
+from train import whole_saves
 from train.leaves import differences
 from train.state import TrainState
 
@@ -24,6 +24,7 @@ class Store:
         # full disk a line for every array.
         for name in ("absl", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        whole_saves.install()
         self.orbax = ocp.AsyncCheckpointer(
             ocp.CompositeCheckpointHandler(
                 state=ocp.StandardCheckpointHandler(), notes=ocp.JsonCheckpointHandler()
@@ -45,19 +46,15 @@ class Store:
         try:
             self.orbax.save(folder, args=items)
         except Exception:
-            _join_writers()
+            whole_saves.wait_for_threads()
             raise
 
     def wait(self) -> None:
-        """Waits until nothing is written any more; raises what went wrong in a thread.
-
-        Of several files that are written at once, the first that fails ends Orbax's own
-        waiting, while threads still write the others.
-        """
+        """Waits until all is written or has failed; raises what went wrong first."""
         try:
             self.orbax.wait_until_finished()
         finally:
-            _join_writers()
+            whole_saves.wait_for_threads()
 
     def read(self, folder: epath.Path, like: TrainState) -> tuple[TrainState, Any]:
         """The state and its notes.
@@ -86,11 +83,7 @@ class Store:
         """Ends the threads, each after its last file; a failure was raised before."""
         with contextlib.suppress(Exception):
             self.wait()
-        self.orbax.close()
-
-
-def _join_writers() -> None:
-    """Waits for the threads that Orbax writes files in."""
-    for thread in threading.enumerate():
-        if type(thread).__module__.startswith("orbax."):
-            thread.join()
+        try:
+            self.orbax.close()
+        finally:
+            whole_saves.wait_for_threads()
