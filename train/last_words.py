@@ -5,6 +5,7 @@ from C++: no Python runs any more that could say why. So another process waits f
 end, and says it.
 """
 
+import atexit
 import contextlib
 import os
 import subprocess
@@ -28,18 +29,21 @@ def last_words(text: str) -> Iterator[None]:
         waiter = subprocess.Popen(
             [sys.executable, "-I", "-c", _WAITER, text], stdin=subprocess.PIPE
         )
-    assert waiter.stdin is not None
-    asked = waiter.stdin.fileno()
+    stdin = waiter.stdin
+    assert stdin is not None
 
     def dismiss() -> None:
         with contextlib.suppress(BrokenPipeError):
-            os.write(asked, b".")
+            os.write(stdin.fileno(), b".")
 
     farewells.append(dismiss)
     try:
         yield
-    finally:
-        farewells.remove(dismiss)
-        dismiss()
-        waiter.stdin.close()
-        waiter.wait()
+    except BaseException:
+        # It is still to be told; until then the libraries may end this process.
+        atexit.register(dismiss)
+        raise
+    farewells.remove(dismiss)
+    dismiss()
+    stdin.close()
+    waiter.wait()

@@ -18,8 +18,12 @@ print("orderly")
 
 
 def run(inside):
+    return run_text(PROGRAM.format(inside=inside))
+
+
+def run_text(program):
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(inside=inside)],
+        [sys.executable, "-c", program],
         cwd=REPO,
         capture_output=True,
         text=True,
@@ -30,6 +34,19 @@ def run(inside):
 def test_an_end_from_within_is_told(inside):
     done = run(inside)
     assert done.returncode != 0
+    assert "a process was lost" in done.stderr
+
+
+def test_an_end_from_within_while_an_error_is_on_its_way_is_told_too():
+    done = run_text(
+        "import os\n"
+        "from train.last_words import last_words\n"
+        "try:\n"
+        "    with last_words('a process was lost'):\n"
+        "        raise ValueError\n"
+        "finally:\n"
+        "    os.abort()\n"
+    )
     assert "a process was lost" in done.stderr
 
 
