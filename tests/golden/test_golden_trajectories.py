@@ -125,10 +125,8 @@ def test_final_norms(name, x64):
     file, arrays = golden.load(name), trained(name).arrays
     order = [str(leaf) for leaf in file.arrays["names"]]
     assert sorted(arrays) == sorted(order)
-    norms, want = (
-        [np.linalg.norm(arrays[leaf]) for leaf in order],
-        file.arrays["final_norms"],
-    )
+    norms = [np.linalg.norm(arrays[leaf]) for leaf in order]
+    want = file.arrays["final_norms"]
 
     def changes():
         # Of an array, not of its norm, in which the numbers' changes cancel by luck;
