@@ -149,7 +149,6 @@ def test_final_arrays(name, x64):
 
 
 def test_mobilenet_v2_multiplies_errors_by_ten_a_step(x64):
-    """And within four losses no error of rounding reaches their bound."""
     changes = loss_changes("traj_prm_mobilenet_v2_64x64_b16")
-    assert changes[0] < 1e-12 and changes[3] < 1e-9
+    assert 0 < changes[0] < 1e-12
     assert changes[-1] > 1e7 * changes[0]
