@@ -75,7 +75,7 @@ def assert_close(got, want):
 
 
 FLAGS = "--model.batch-norm", "8"
-# Only where a process is lost: a busy machine may be silent for as long.
+# Only where a process is lost: on a busy machine a sound one may be silent as long.
 IMPATIENT = "--heartbeat-seconds", "10"
 
 
@@ -87,9 +87,9 @@ def compiled():
     }
 
 
-def start(workdir, devices=1):
+def start(workdir, *flags, devices=1):
     """Two processes of a run of tiny.py."""
-    command = ["-m", "train", "fit", TINY, "--workdir", str(workdir), *FLAGS]
+    command = ["-m", "train", "fit", TINY, "--workdir", str(workdir), *FLAGS, *flags]
     return start_several(2, [*command, "--distributed"], compiled(), devices)
 
 

@@ -125,10 +125,8 @@ def test_final_norms(name, x64):
     file, arrays = golden.load(name), trained(name).arrays
     order = [str(leaf) for leaf in file.arrays["names"]]
     assert sorted(arrays) == sorted(order)
-    norms, want = (
-        [np.linalg.norm(arrays[leaf]) for leaf in order],
-        file.arrays["final_norms"],
-    )
+    norms = [np.linalg.norm(arrays[leaf]) for leaf in order]
+    want = file.arrays["final_norms"]
 
     def changes():
         # Of an array, not of its norm, in which the numbers' changes cancel by luck;
@@ -151,7 +149,6 @@ def test_final_arrays(name, x64):
 
 
 def test_mobilenet_v2_multiplies_errors_by_ten_a_step(x64):
-    """And within four losses no error of rounding reaches their bound."""
     changes = loss_changes("traj_prm_mobilenet_v2_64x64_b16")
-    assert changes[0] < 1e-12 and changes[3] < 1e-9
+    assert 0 < changes[0] < 1e-12
     assert changes[-1] > 1e7 * changes[0]

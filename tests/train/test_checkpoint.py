@@ -140,7 +140,7 @@ def test_training_goes_on_while_a_save_does(tmp_path, state, monkeypatch):
     written = manifest.write
 
     def write(folder):
-        assert may_go_on.wait(60)
+        assert may_go_on.wait(600)
         written(folder)
 
     monkeypatch.setattr(manifest, "write", write)

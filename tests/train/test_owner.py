@@ -15,14 +15,14 @@ from support.folders import holder
 from train.lock import lock
 from train.owner import Timing, WorkdirError
 
-# As in life, but fast; `stale` is many beats, as the machine may be busy.
-FAST = Timing(beat=0.05, stale=1.5, settle=0.1)
+# As in life, but fast. Whoever lives is waited for, as the machine may be busy.
+FAST = Timing(beat=0.05, stale=3600, settle=0.1)
 
 HOLD = """
 import sys
 from train.lock import lock
 from train.owner import Timing
-with lock(sys.argv[1], shared=True, timing=Timing(0.05, 1.5, 0.1)):
+with lock(sys.argv[1], shared=True, timing=Timing(0.05, 3600, 0.1)):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -73,7 +73,7 @@ def test_an_owner_that_was_killed_is_followed(tmp_path, capsys):
     with holder(tmp_path, HOLD) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
-        with owned(tmp_path):
+        with lock(tmp_path, shared=True, timing=Timing(0.05, 0.3, 0.1)):
             assert read(tmp_path)["process"] == os.getpid()
     assert f"held by process {process.pid} on" in capsys.readouterr().out
 
@@ -82,7 +82,7 @@ def test_an_owner_that_ends_while_one_waits_is_followed_at_once(tmp_path):
     (tmp_path / ".owner").write_text("not this program's")
     code = "import os, sys, time; time.sleep(0.3); os.unlink(sys.argv[1])"
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / ".owner")]):
-        with lock(tmp_path, shared=True, timing=Timing(0.05, 3600, 0.1)):
+        with owned(tmp_path):
             assert read(tmp_path)["process"] == os.getpid()
 
 

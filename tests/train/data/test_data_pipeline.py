@@ -186,20 +186,20 @@ def test_the_thread_ends_when_the_generator_is_closed_or_dropped():
 
 
 def test_closing_does_not_wait_and_gives_up_what_was_not_begun():
-    begun, go_on = [], threading.Event()
+    begun, ended, go_on = [], [], threading.Event()
 
     def make(step: int) -> int:
         begun.append(step)
         if step > 0:
-            go_on.wait(10)
+            go_on.wait(60)
+        ended.append(step)
         return step
 
     batches = prefetch(make, 0, 10, depth=3)
     assert next(batches) == 0
     wait_until(lambda: begun == [0, 1])
-    asked = time.monotonic()
     batches.close()
-    assert time.monotonic() - asked < 5
+    assert ended == [0]
     go_on.set()
     wait_until(no_prefetch_thread)
     assert begun == [0, 1]
@@ -215,7 +215,7 @@ def test_a_program_that_stops_half_way_exits():
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=True,
         env={"PYTHONPATH": ":".join(sys.path)},
     )
@@ -233,8 +233,8 @@ def no_prefetch_thread() -> bool:
 
 
 def wait_until(condition) -> None:
-    """Wait for a background thread, a few seconds at most."""
-    end = time.monotonic() + 5
+    """Wait for a background thread; only a fault takes as long as the limit."""
+    end = time.monotonic() + 600
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.002)

@@ -93,7 +93,7 @@ def test_a_killed_parent_leaves_no_worker_behind(program):
     assert len(workers) == 2 and all(alive(pid) for pid in workers)
     program.kill()
     program.wait()
-    gone_by = time.monotonic() + 30
+    gone_by = time.monotonic() + 600
     while any(alive(pid) for pid in workers):
         assert time.monotonic() < gone_by, "a worker outlived its parent"
         time.sleep(0.05)
