@@ -48,9 +48,20 @@ def joined(config: Config) -> Iterator[None]:
     with last_words(f"error: {lost}"):
         try:
             yield
-        except jax.errors.JaxRuntimeError as error:
-            raise LostProcessError(f"{lost} {error}") from error
+        except Exception as error:
+            if _is_of_jax(error):
+                raise LostProcessError(f"{lost} {error}") from error
+            raise
         jax.distributed.shutdown()
+
+
+def _is_of_jax(error: BaseException | None) -> bool:
+    """Whether jax ended it, or what was still to be done when jax had."""
+    while error is not None:
+        if isinstance(error, jax.errors.JaxRuntimeError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def on_first(action: Callable[[], object]) -> None:

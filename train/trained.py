@@ -166,8 +166,8 @@ def _images(config: Config, known: Known) -> Input:
         )
     if known.test is not None and found.digests[1] != known.test.digest:
         say(
-            f"test images: {found.test_images:,}, others than those of the run "
-            f"({known.test.images:,})"
+            f"{found.test_images:,} test images, of other files than the run's "
+            f"{known.test.images:,}"
         )
     if found.class_names == known.class_names:
         return found

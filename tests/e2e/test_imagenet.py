@@ -94,8 +94,9 @@ def test_evaluate_on_any_format_prints_the_same(name, roots, undisturbed):
     done = run("evaluate", "--workdir", workdir, *flags, config=CONFIG)
     assert done.code == 0, done.err
     said = done.out.splitlines()
-    assert said[1] == out.splitlines()[-1]
-    assert said[3] == f"ema top-1 {result(workdir)['ema_top1']:.2f} %"
+    assert said[0] == "100 test images, of other files than the run's 100"
+    assert said[2] == out.splitlines()[-1]
+    assert said[4] == f"ema top-1 {result(workdir)['ema_top1']:.2f} %"
 
 
 def test_predict_a_photo(tmp_path, roots, undisturbed):

@@ -28,7 +28,8 @@ def assert_left(process):
     assert end(process) == (130, "", f"{LINE}\n")
 
 
-INTERRUPT = "os.kill(os.getpid(), signal.SIGINT)"
+# And the main thread is busy until it is answered.
+INTERRUPT = "os.kill(os.getpid(), signal.SIGINT); __import__('time').sleep(600)"
 # Read by every Python that finds it: Ctrl-C when a module is about to be imported.
 WHEN_IMPORTED = """
 import os, signal, sys

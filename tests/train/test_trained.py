@@ -132,7 +132,7 @@ def test_a_subset_is_evaluated_by_name(own, command):
     code, out, err = command("evaluate", own, "--data.root", few)
     assert code == 0, err
     assert "classes: 2 of the network's 3, taken by their names\n" in out
-    assert "test images: 8, others than those of the run (12)\n" in out
+    assert "8 test images, of other files than the run's 12\n" in out
     assert out.endswith("test top-1 50.00 %\n")
 
 
