@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from support.run import REPO, TINY, files_no_larger_than
+from support.run import REPO, TINY, files_no_larger_than, records
 
 from train import fit as fitting
 from train import sharding
@@ -44,6 +44,7 @@ def test_what_cannot_be_saved_is_an_error_before_the_first_step(
     said = capsys.readouterr().err
     assert code == 1
     assert "step 0 could not be saved" in said and "Make room" in said
+    assert "nothing was trained" in said and records(tmp_path) == []
     assert not list((tmp_path / "checkpoints").glob("*/manifest.json"))
 
 

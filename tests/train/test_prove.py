@@ -1,18 +1,16 @@
 """A run shows that it can save before it trains, and loses nothing by that."""
 
 import contextlib
-import errno
 import os
 from pathlib import Path
 
 import pytest
 from support.folders import no_root
-from support.run import TINY, files_no_larger_than, records
+from support.run import files_no_larger_than
 from support.saved import assert_same_bits, at, like, names, odd_state, save
 
 from train import manifest
 from train.checkpoint import Checkpoints
-from train.cli import main
 from train.store import CheckpointError
 
 
@@ -127,20 +125,6 @@ def test_what_cannot_be_read_back_is_refused(tmp_path, state, monkeypatch):
 
     monkeypatch.setattr(manifest, "write", write)
     assert "has 4 bytes, " in refused(tmp_path, state, 0)
-
-
-def test_fit_ends_in_its_first_minute_and_has_trained_nothing(
-    tmp_path, monkeypatch, capsys
-):
-    def write(folder):
-        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
-
-    monkeypatch.setattr(manifest, "write", write)
-    assert main(["fit", TINY, "--workdir", str(tmp_path)]) == 1
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: nothing was trained, as step 0 could not be saved")
-    assert "No space left on device" in error and "Make room" in error
-    assert records(tmp_path) == []
 
 
 def test_other_bits_than_were_saved_are_refused(tmp_path, state, monkeypatch):

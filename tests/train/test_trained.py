@@ -23,9 +23,11 @@ from train.data import fashion_mnist
 from train.init_file import read_about
 from train.network import network_of, save_weights
 from train.run_data import data_of, write_data
+from train.trained import as_trained, opened
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLASSES = ("cat", "cow", "dog")
+MODEL = Model(name="resnet14", stem="3x3_stride2")
 CONFIG = """
 from train.config import Checkpoint, Config, Data, Model
 def config():
@@ -58,8 +60,7 @@ def made(tmp_path_factory):
         eval_resize=8,
         workers=0,
     )
-    model = Model(name="resnet14", stem="3x3_stride2")
-    config = Config(name="own", model=model, data=data, batch_size=4, epochs=1)
+    config = Config(name="own", model=MODEL, data=data, batch_size=4, epochs=1)
     experiment = build(config)
     zeros = jax.tree.map(
         lambda leaf: np.zeros(leaf.shape, leaf.dtype), experiment.abstract_state
@@ -191,12 +192,18 @@ def test_a_run_that_does_not_say_its_classes_has_the_folder_s(own, command):
     assert f"{photo}: dog 100.0 %" in out
 
 
-def test_weights_from_a_file_bring_names_and_preprocessing(made, command, tmp_path):
-    weights, photo = made / "own.safetensors", made / "photos/val/cat/0.png"
-    flags = "--init", weights, "--predict.output", tmp_path / "p.png"
-    code, out, err = command("predict", tmp_path, *flags, "--predict.images", photo)
-    assert code == 0, err
-    assert f"{photo}: dog 100.0 %, cat 0.0 %, cow 0.0 %\n" in out
+def test_weights_from_a_file_bring_names_and_preprocessing(made, tmp_path):
+    init = Init(str(made / "own.safetensors"))
+    given = Config(name="other", model=MODEL, init=init, workdir=str(tmp_path))
+    config = as_trained(given, {"init.file"})
+    assert (config.data.mean, config.data.std) == (MEAN, STD)
+    experiment = opened(config, images=False)
+    assert experiment.input.class_names == CLASSES
+    assert experiment.model.num_classes == 3
+    image = experiment.input.read(made / "photos/val/cow/0.png")
+    np.testing.assert_array_equal(image, np.full((8, 8, 3), 40, np.uint8))
+    typed = as_trained(given, {"init.file", "data.mean"})
+    assert typed.data.mean == given.data.mean
 
 
 def test_of_a_new_classifier_the_names_are_not_known(made):

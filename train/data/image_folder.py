@@ -150,7 +150,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
     hidden = [name for name, is_folder in there if is_folder and name[0] == "."]
     if hidden:
         _log.warning(
-            "%s: no classes, as their names begin with a dot: %s",
+            "%s: folders left out for their leading dot: %s",
             folder,
             shorten(hidden),
         )

@@ -58,7 +58,7 @@ def test_folders_left_out_for_their_dot_are_named(root, caplog):
     (root / "train" / ".DS_Store").write_bytes(b"")
     assert load_image_folder(root).train.class_names == ("n01", "n02")
     assert caplog.messages == [
-        f"{root}/train: no classes, as their names begin with a dot: .hidden, "
+        f"{root}/train: folders left out for their leading dot: .hidden, "
         ".ipynb_checkpoints"
     ]
 
