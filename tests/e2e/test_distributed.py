@@ -16,6 +16,7 @@ from support.nets import Net, batch, new_state, new_step
 from support.run import (
     REPO,
     TINY,
+    assert_learned_alike,
     assert_same_run,
     end,
     fit,
@@ -148,14 +149,6 @@ def test_two_processes_use_what_they_trained(tmp_path, undisturbed):
     first, second = finish(start_several(2, use, compiled(), devices=1))
     assert_used(first.out, tmp_path, workdir)
     assert [line for line in second.out.splitlines() if "[Gloo]" not in line] == []
-
-
-def assert_learned_alike(workdir, other):
-    for got, want in zip(records(workdir), records(other), strict=True):
-        assert (got["kind"], got["step"]) == (want["kind"], want["step"])
-        # float32 runs part after a few steps; see the test in float64 above.
-        bound = 1e-3 if got["step"] <= 4 else 0.3
-        assert got["loss"] == pytest.approx(want["loss"], abs=bound)
 
 
 def wait_for_step(workdir, step, processes):
