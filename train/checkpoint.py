@@ -120,7 +120,7 @@ class Checkpoints:
         folder = self.steps.proof(step) if kept else self.steps.path(step)
         # Each by all processes or by none: they wait for each other inside.
         parts = (
-            lambda: self._write(folder, state, notes),
+            lambda: self._write(step, folder, state, notes),
             lambda: manifest.check(folder) if self.first else None,
             lambda: self._compare(folder, state),
         )
@@ -134,9 +134,11 @@ class Checkpoints:
         if self.first and kept:
             steps.remove(folder)
 
-    def _write(self, folder: epath.Path, state: TrainState, notes: Any) -> None:
-        if self.first and not folder.suffix:
-            self.steps.make_way(int(folder.name))
+    def _write(
+        self, step: int, folder: epath.Path, state: TrainState, notes: Any
+    ) -> None:
+        if self.first:
+            self.steps.make_way(step)
         self.store.write(folder, state, notes)
         self.store.wait()
         if self.first:

@@ -9,7 +9,7 @@ import numpy as np
 
 from prm_flax.backbones.registry import PREFIXES
 from prm_flax.errors import unknown
-from prm_flax.figures.runs import CONFIG, WEIGHTS
+from prm_flax.figures.runs import AVERAGE, CONFIG, WEIGHTS
 from prm_flax.interop import safetensors
 from prm_flax.interop.kinds import CLASSIFIER, has_part
 from prm_flax.interop.metadata import UNKNOWN, About
@@ -27,7 +27,7 @@ from train.data import samples
 USUAL = MappingProxyType({"prm": ("prm",), "fc": CLASSIFIER})
 
 # Kind of weights -> their file in a run's folder.
-OF_RUN = MappingProxyType({"raw": WEIGHTS, "average": "model_ema.safetensors"})
+OF_RUN = MappingProxyType({"raw": WEIGHTS, "average": AVERAGE})
 
 
 def read_init(experiment: Experiment) -> dict[Path, jax.Array]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from etils import epath
 
-from prm_flax.figures import plots
+from prm_flax.figures import plots, runs
 from prm_flax.printable import markdown
 from train.attempt import failure_of
 from train.build import Experiment, parameter_count
@@ -24,7 +24,7 @@ from train.scalars import Scalars
 from train.state import TrainState
 
 # Kind of weights -> their file.
-WEIGHTS = {"test": "model.safetensors", "ema": "model_ema.safetensors"}
+WEIGHTS = {"test": runs.WEIGHTS, "ema": runs.AVERAGE}
 REPORT = "report.md"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "prm-flax")
 

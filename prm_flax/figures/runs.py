@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 CONFIG, RESULT, WEIGHTS = "config.json", "result.json", "model.safetensors"
+# The moving average of the weights, of a run that keeps one.
+AVERAGE = "model_ema.safetensors"
 
 
 class Run(NamedTuple):
