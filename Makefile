@@ -39,13 +39,13 @@ $(VENV)/.complete: pyproject.toml constraints.txt
 	@touch $@
 
 data: env
-	@$(BIN)/python -m train.data.fashion_mnist
+	@$(BIN)/python -m train.data.datasets.fashion_mnist
 
 weights: env
-	@$(BIN)/python -m train.data.samples
+	@$(BIN)/python -m train.data.datasets.imagenet_samples
 
 solar: env
-	@$(BIN)/python -m train.data.solar_cells
+	@$(BIN)/python -m train.data.datasets.solar_cells
 
 train: env
 	@$(BIN)/python -m train fit $(CONFIG) $(ARGS)
@@ -58,7 +58,7 @@ predict: env
 
 predict-photo: weights
 	@$(BIN)/python -m train predict configs/imagenet/mobilenet_v2.py \
-		--init "$$($(BIN)/python -m train.data.samples)/mobilenet_v2-b0353104.pth" \
+		--init "$$($(BIN)/python -m train.data.datasets.imagenet_samples)/mobilenet_v2-b0353104.pth" \
 		$(if $(PHOTO),--predict.images "$(PHOTO)") $(ARGS)
 
 # pytest counts what is left out: "… deselected".

@@ -17,9 +17,9 @@ from configs.fashion_mnist.prm_resnet14 import config
 from prm_flax import PRM, create_model
 from prm_flax.nnx import PRM as NNXPRM
 from train import sharding
-from train.build import build
 from train.config import Data
-from train.metrics import scalars
+from train.experiment import build
+from train.tasks.metrics import scalars
 
 
 def write_images(root: Path) -> None:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from train import hlo_cost
-from train.hlo_text import Instruction, Program, parse, trips
+from train.preflight import hlo_cost
+from train.preflight.hlo_text import Instruction, Program, parse, trips
 
 # How the compilers call a kernel that was written by hand.
 OWN = re.compile(

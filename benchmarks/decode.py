@@ -88,8 +88,8 @@ MIX = np.array([[1.0, 1.0, 1.0], [0.2, 0.0, -0.2], [0.1, -0.2, 0.1]])
 
 def draw(epoch: int) -> list[np.ndarray]:
     """Draw the words of an epoch's crops, the same for all ways."""
-    from train.data.crops import CROP_WORDS
-    from train.data.streams import words_at
+    from train.data.images.crops import CROP_WORDS
+    from train.data.rng import words_at
 
     places = range(ONE_AFTER_THE_OTHER)
     return [words_at(0, epoch, "crop", i, CROP_WORDS) for i in places]
@@ -97,7 +97,7 @@ def draw(epoch: int) -> list[np.ndarray]:
 
 def this_project() -> dict[str, Timing]:
     """Bytes to uint8, as the training input does it."""
-    from train.data.crops import random_resized_crop
+    from train.data.images.crops import random_resized_crop
 
     def timing(files: list[bytes], words: list[np.ndarray]) -> float:
         start = time.process_time()
@@ -173,9 +173,9 @@ def tensorflow() -> dict[str, Timing]:
 
 def boxes(files: list[bytes], words: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Give TensorFlow this project's crops and flips, so that both do the same."""
-    from train.data.crops import crop_box
+    from train.data.images.crops import crop_box
+    from train.data.rng import unit
     from train.data.sniff import read_header
-    from train.data.streams import unit
 
     found, flips = [], []
     for data, draws in zip(files, words, strict=True):

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
-from train.data.fetch import run
+from train.data.download import run
 
 REQUIREMENT = "flax==0.12.8"
 ARCHIVE = Path(__file__).parents[1] / "build" / "flax-0.12.8.tar.gz"

@@ -21,7 +21,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 from etils import epath
 from support.run import STEPS, assert_same_run, start, uninterrupted
 
-from train.steps import LEFTOVERS, Steps
+from train.checkpoints.steps import LEFTOVERS, Steps
 
 # A save after every step: the most that can be cut off.
 FLAGS = ("--checkpoint.every-steps", "1")

@@ -17,8 +17,9 @@ from jax.experimental.layout import Format, Layout
 from benchmarks.compiled import figures
 from benchmarks.results import Row
 from prm_flax import PRM
-from train import aot, sharding
-from train.chips import parse_topology
+from train import sharding
+from train.preflight import compile as aot
+from train.preflight.chips import parse_topology
 
 PACKAGES = ("jax", "jaxlib", "libtpu", "jax-cuda12-plugin")
 TIMED = False

@@ -16,7 +16,7 @@ from benchmarks.steps import PLAIN
 from benchmarks.timing import alternate
 from prm_flax import PRMParams, recalibrate
 from train import sharding
-from train.build import Experiment
+from train.experiment import Experiment
 from train.optim import make_optimizer
 from train.state import init_state
 from train.step import make_train_step, normalize

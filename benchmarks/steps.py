@@ -9,9 +9,9 @@ from typing import Literal
 
 from benchmarks.compiled import figures
 from benchmarks.results import Row
-from train import aot
-from train.chips import parse_topology
-from train.estimate import estimate
+from train.preflight import compile as aot
+from train.preflight.chips import parse_topology
+from train.preflight.estimate import estimate
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "libtpu", "jax-cuda12-plugin")
 TIMED = False

@@ -6,7 +6,7 @@ from benchmarks import growth, layer, peers, steps, wall
 from benchmarks.layer import Case
 from benchmarks.markdown import NOT_MEASURED, Book, cell, filled, pair, part
 from benchmarks.results import Row, read
-from train.chips import parse_topology
+from train.preflight.chips import parse_topology
 
 BOOKS = ("layer", "steps", "growth", "wall", "peers")
 KINDS = {"h100:4": "H100", "v5e:2x2": "TPU v5e"}

@@ -12,10 +12,11 @@ import numpy as np
 from benchmarks.results import Row
 from benchmarks.steps import OURS, PLAIN
 from benchmarks.timing import alternate
-from train import aot, sharding
-from train.build import Experiment, assemble
+from train import sharding
 from train.data.input import Batch
-from train.sketch import sketch
+from train.experiment import Experiment, assemble
+from train.preflight import compile as aot
+from train.preflight.input_shapes import sketch
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
 TIMED = True

@@ -10,9 +10,9 @@ from benchmarks.results import Row
 from benchmarks.timing import alternate
 from benchmarks.wall import Training
 from studies.case import Case, config_of
-from train.build import build
 from train.compiled import keep_compiled_programs
-from train.estimate import memory_of
+from train.experiment import build
+from train.preflight.estimate import memory_of
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
 TIMED = True

@@ -19,7 +19,7 @@ from studies.agreement import block_means, correlations, ranks_at
 from studies.bootstrap import bootstrap
 from studies.judge import words
 from studies.probabilities import config_of, here
-from train.trained import experiment_of_run
+from train.workdir.trained import experiment_of_run
 
 # What is asked of the query points of an image: by chance all are 0.5, 0.5 and 0.
 QUESTIONS = ("Grad-CAM's rank", "darkness' rank", "mask with Grad-CAM")

@@ -16,8 +16,8 @@ from prm_flax.prm.functional import PRMParams
 from studies.intervals import signed
 from studies.probabilities import config_of, here
 from train.init_file import read_init
-from train.initial import first_state
-from train.trained import experiment_of_run
+from train.initialization import first_state
+from train.workdir.trained import experiment_of_run
 
 LEAVES = PRMParams._fields
 NOTE = (

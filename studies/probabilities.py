@@ -14,12 +14,12 @@ import numpy as np
 
 from prm_flax.figures.runs import read_config
 from prm_flax.interop import safetensors
-from train.build import Experiment
 from train.config import Config
-from train.metrics import Metrics
+from train.experiment import Experiment
 from train.report import WEIGHTS
 from train.state import TrainState
-from train.trained import experiment_of_run
+from train.tasks.metrics import Metrics
+from train.workdir.trained import experiment_of_run
 
 
 class Answers(NamedTuple):

@@ -1,7 +1,7 @@
 """Solar cells: which are defective? ResNet-18 and MobileNetV2, with and without PRM.
 
-654 test images, a third defective; see `train.data.solar_cells`. Defects are local, so
-that position may matter.
+654 test images, a third defective; see `train.data.datasets.solar_cells`. Defects are
+local, so that position may matter.
 """
 
 from collections.abc import Mapping, Sequence

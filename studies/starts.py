@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from prm_flax.interop import safetensors
 from studies.case import Case, config_of
-from train.build import build
+from train.experiment import build
 
 
 def started(variables: Mapping[str, Any], start: Mapping[str, float]) -> dict[str, Any]:

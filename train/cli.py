@@ -12,20 +12,20 @@ import tyro
 
 from prm_flax.errors import unknown
 from prm_flax.printable import print_everything
-from train.build import ROOT
-from train.checkpoint import CheckpointError
+from train.checkpoints.manager import CheckpointError
 from train.compiled import keep_compiled_programs
 from train.config import Config, Export, Predict, Preflight
-from train.data.fetch import FetchError
+from train.data.download import FetchError
 from train.data.input import DataError
 from train.distributed import FirstProcessError, LostProcessError, joined
-from train.export import export_run
+from train.experiment import ROOT
+from train.export.command import export_run
 from train.fit import fit
 from train.leave import LINE
-from train.lock import WorkdirError
 from train.predict import evaluate_run, predict
-from train.preflight import preflight
-from train.trained import as_trained
+from train.preflight.command import preflight
+from train.workdir.lock import WorkdirError
+from train.workdir.trained import as_trained
 
 USAGE = """usage: python -m train COMMAND CONFIG [options]
 

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from train.check import check_config
 from train.config import Config
 from train.last_words import last_words
 from train.meeting import meet
+from train.validate import check_config
 
 # Bytes of an error that are told to the other processes.
 TOLD = 4096

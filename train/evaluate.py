@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from train.metrics import Metrics
 from train.state import TrainState, averaged
+from train.tasks.metrics import Metrics
 
 
 class Stopped(Exception):

@@ -7,28 +7,28 @@ import jax
 
 from prm_flax.interop.shapes import Path
 from train import overview
-from train.build import Experiment, build
-from train.check import check_images
-from train.checkpoint import Checkpoints
-from train.claim import check_claim, claim
+from train.checkpoints.manager import Checkpoints
+from train.checkpoints.steps import Steps
 from train.config import Config
 from train.console import say
 from train.data.input import Batch
+from train.data.prefetch import Feed
 from train.distributed import on_first
-from train.feed import Feed
-from train.files import local
+from train.experiment import Experiment, build
 from train.hooks import Run
 from train.init_file import read_init
-from train.initial import first_state, has_saved
-from train.lock import lock, prepare_workdir
+from train.initialization import first_state, has_saved
 from train.loop import Cadence, Clock, Loop
+from train.preemption import stop_on_signal
 from train.profile import profiled
 from train.report import write_report
-from train.run_data import RunData, check_data, data_of, write_data
 from train.scalars import Scalars
 from train.state import TrainState
-from train.steps import Steps
-from train.stop import stop_on_signal
+from train.validate import check_images
+from train.workdir.files import local
+from train.workdir.lock import lock, prepare_workdir
+from train.workdir.run_data import RunData, check_data, data_of, write_data
+from train.workdir.same_config import check_claim, claim
 
 
 def fit(config: Config) -> int:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from train.loss_scale import LossScale
-from train.metrics import Metrics, cross_entropy, measure
+from train.tasks.metrics import Metrics, cross_entropy, measure
 
 Examples = dict[str, jax.Array]
 Found = tuple[Any, Any, Metrics]  # gradients, batch_stats, metrics

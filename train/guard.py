@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from train.checkpoints.leaves import dotted
 from train.findings import listed
-from train.leaves import dotted
 from train.state import TrainState
 
 

@@ -3,7 +3,7 @@
 from types import MappingProxyType
 from typing import NamedTuple
 
-from train.hlo_text import Computation, Instruction, sizes
+from train.preflight.hlo_text import Computation, Instruction, sizes
 
 SLICES = frozenset(("slice", "dynamic-slice", "gather"))
 # Inside a fusion computed only where what follows asks for it.

@@ -10,18 +10,18 @@ import jax
 
 from train import sharding
 from train.agree import any_process
-from train.build import Experiment, parameter_count
-from train.checkpoint import Checkpoints
+from train.checkpoints.manager import Checkpoints
 from train.console import say
+from train.data.prefetch import Feed
 from train.distributed import on_first
 from train.evaluate import Stopped, evaluate, weights_of
-from train.feed import Feed
+from train.experiment import Experiment, parameter_count
 from train.guard import check_finite
 from train.loop import Clock
-from train.metrics import Metrics, scalars
+from train.preemption import Stop
 from train.scalars import Scalars
 from train.state import TrainState
-from train.stop import Stop
+from train.tasks.metrics import Metrics, scalars
 
 
 @dataclasses.dataclass

@@ -18,10 +18,10 @@ from prm_flax.interop.pth import Contents, read_contents
 from prm_flax.interop.report import MismatchError
 from prm_flax.interop.shapes import Path, flatten
 from prm_flax.interop.torch import from_state_dict, to_state_dict
-from train.build import Experiment
 from train.config import Init
 from train.console import say
-from train.data import samples
+from train.data.datasets import imagenet_samples as samples
+from train.experiment import Experiment
 
 # What people mean to start anew, and the names that it has.
 USUAL = MappingProxyType({"prm": ("prm",), "fc": CLASSIFIER})

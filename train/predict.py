@@ -12,17 +12,17 @@ from prm_flax.figures.canvas import check_path
 from train import sharding
 from train.agree import any_process
 from train.attempt import failure_of
-from train.build import Experiment
 from train.config import Config, Predict
 from train.console import say
 from train.distributed import on_first
 from train.evaluate import evaluate, weights_of
-from train.files import local
-from train.initial import uses_file
-from train.metrics import scalars
+from train.experiment import Experiment
+from train.initialization import uses_file
 from train.state import TrainState
 from train.step import normalize
-from train.trained import opened, restore
+from train.tasks.metrics import scalars
+from train.workdir.files import local
+from train.workdir.trained import opened, restore
 
 # Images in a picture.
 DRAWN = 16

@@ -1,6 +1,6 @@
 """An estimate as a person reads it."""
 
-from train.estimate import Estimate
+from train.preflight.estimate import Estimate
 
 
 def describe(found: Estimate) -> str:

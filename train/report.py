@@ -14,14 +14,14 @@ from etils import epath
 from prm_flax.figures import plots, runs
 from prm_flax.printable import markdown
 from train.attempt import failure_of
-from train.build import Experiment, parameter_count
 from train.console import say
 from train.evaluate import weights_of
-from train.files import write_whole
-from train.network import network_of, save_weights
+from train.experiment import Experiment, parameter_count
+from train.export.weights import network_of, save_weights
 from train.predict import DRAWN, look
 from train.scalars import Scalars
 from train.state import TrainState
+from train.workdir.files import write_whole
 
 # Kind of weights -> their file.
 WEIGHTS = {"test": runs.WEIGHTS, "ema": runs.AVERAGE}

@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epath
 
-from train.files import is_local, write_whole
+from train.workdir.files import is_local, write_whole
 
 Record = dict[str, Any]
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from train.loss_scale import LossScale
-from train.metrics import Metrics
+from train.tasks.metrics import Metrics
 
 
 @flax.struct.dataclass

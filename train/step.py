@@ -14,9 +14,9 @@ from jax import lax
 from train.average import moved_average
 from train.gradients import Found, in_parts, make_gradients
 from train.guard import guarded
-from train.metrics import Metrics, cross_entropy, measure
-from train.mix import Mix
+from train.mixup import Mix
 from train.state import TrainState
+from train.tasks.metrics import Metrics, cross_entropy, measure
 
 Batch = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], TrainState]

@@ -1,11 +1,11 @@
 """Two ways to train on 1,970 solar cells, in minutes on one CPU core.
 
 Both: the whole cell, made smaller; crops of 70 to 100 % of it, nearly square, flips.
-The published labels are those of `train.data.solar_cells`.
+The published labels are those of `train.data.datasets.solar_cells`.
 """
 
 from train.config import Checkpoint, Config, Data, Init, Log, Model, Optim
-from train.data import samples
+from train.data.datasets import imagenet_samples as samples
 
 # Pixels: what one core can train on in ten minutes.
 SIZE = 96

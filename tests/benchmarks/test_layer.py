@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from benchmarks import results
-from train.aot import COMPILERS, _installed
+from train.preflight.compile import COMPILERS, _installed
 
 ROOT = Path(__file__).parents[2]
 RECORD = results.read("layer")

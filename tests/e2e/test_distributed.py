@@ -28,7 +28,7 @@ from support.saved import like, save
 from support.several import assert_used, start_several
 
 from train import sharding
-from train.checkpoint import Checkpoints
+from train.checkpoints.manager import Checkpoints
 
 # Processes, devices of each, mode: each goes on from what the one before it saved.
 CHAIN = [

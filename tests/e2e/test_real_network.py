@@ -12,11 +12,11 @@ from support.samples import FOLDER, WEIGHTS, needs_samples
 
 from prm_flax.interop.timm import TABLE
 from prm_flax.interop.torch import read_pth
-from train.build import build
 from train.cli import load_config, main
 from train.config import Init
+from train.experiment import build
 from train.init_file import read_init
-from train.initial import first_state
+from train.initialization import first_state
 from train.predict import look
 
 pytestmark = needs_samples

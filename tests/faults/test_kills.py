@@ -11,7 +11,7 @@ import support.saver as saver
 from support.run import REPO
 
 import benchmarks.kills as benchmark
-from train.checkpoint import Checkpoints
+from train.checkpoints.manager import Checkpoints
 
 KILLS = 10
 

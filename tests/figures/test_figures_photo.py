@@ -12,7 +12,7 @@ from prm_flax.figures import photo as photos
 from prm_flax.figures.class_names import read_names
 from prm_flax.figures.photo import IMAGENET, Preparation, normalized, preparation_of
 from prm_flax.figures.photo import read_photo as read
-from train.data.crops import resize_centre_crop
+from train.data.images.crops import resize_centre_crop
 from train.step import normalize
 
 WHOLE = Preparation((0.5,), (0.5,), 28, 0)

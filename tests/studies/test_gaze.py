@@ -13,10 +13,10 @@ from prm_flax.figures import maps
 from prm_flax.interop import safetensors
 from studies import gaze as module
 from studies.gaze import Gaze, gaze, said
-from train.build import build
-from train.claim import claim
 from train.cli import load_config
 from train.config import Model
+from train.experiment import build
+from train.workdir.same_config import claim
 
 
 def started(folder, name):

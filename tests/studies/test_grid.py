@@ -13,7 +13,7 @@ from studies import __main__ as program
 from studies import book, commands, fashion_mnist, grid
 from studies.case import Case, config_of, flags
 from studies.run import ROOT, RunFailed
-from train.check import check_config
+from train.validate import check_config
 
 QUICK = {"data.source": "fake", "epochs": 1}
 CASE = Case("quick", "modules", "configs/fashion_mnist/resnet14.py", QUICK)

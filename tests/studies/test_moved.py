@@ -11,10 +11,10 @@ from support.run import REPO, TINY
 
 from prm_flax.interop import safetensors
 from studies.moved import moved, said
-from train.build import build
-from train.claim import claim
 from train.cli import load_config
 from train.config import Model
+from train.experiment import build
+from train.workdir.same_config import claim
 
 
 def experiment_in(folder, name):

@@ -12,12 +12,12 @@ from support.run import REPO, TINY
 from prm_flax.interop import safetensors
 from studies.probabilities import answers_of_run, config_of
 from train import sharding
-from train.build import build
-from train.claim import claim
 from train.cli import load_config
 from train.config import Config, Data, Init
 from train.evaluate import evaluate
-from train.metrics import scalars
+from train.experiment import build
+from train.tasks.metrics import scalars
+from train.workdir.same_config import claim
 
 CONFIG = load_config(REPO / TINY)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from studies.case import config_of
 from studies.solar_cells import PAIRS, cases, show
-from train.check import check_config
+from train.validate import check_config
 
 ORIGIN = {
     "date": "2026-01-01",

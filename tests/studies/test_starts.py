@@ -7,7 +7,7 @@ from prm_flax.interop import safetensors
 from studies import fashion_mnist
 from studies.case import Case, config_of
 from studies.starts import started, write
-from train.build import build
+from train.experiment import build
 
 VARIABLES = {
     "params": {

@@ -15,9 +15,9 @@ import numpy as np
 from support.good_images import GOOD
 from support.images import MAX_PIXELS
 
-from train.data.crops import CROP_WORDS, random_resized_crop
-from train.data.decode import BadImage, decode
-from train.data.streams import words_at
+from train.data.images.crops import CROP_WORDS, random_resized_crop
+from train.data.images.decode import BadImage, decode
+from train.data.rng import words_at
 
 SEEDS = tuple(case.data for case in GOOD if len(case.data) < 100_000)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from train.data import samples
+from train.data.datasets import imagenet_samples as samples
 
 needs_samples: Callable[[Any], Any] = pytest.mark.skipif(
     any(samples.missing(package) for package in samples.PACKAGES),

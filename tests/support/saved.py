@@ -9,7 +9,7 @@ import numpy as np
 from support.nets import Net, batch, new_state, new_step
 
 from train import sharding
-from train.checkpoint import Checkpoints
+from train.checkpoints.manager import Checkpoints
 
 
 @functools.cache

@@ -23,7 +23,7 @@ def state(step: int) -> State:
 
 
 def main(folder: str) -> None:
-    from train.checkpoint import Checkpoints
+    from train.checkpoints.manager import Checkpoints
 
     checkpoints = Checkpoints(folder, 1)
     step = 0

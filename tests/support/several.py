@@ -72,11 +72,11 @@ def step(mode: str, folder: str) -> None:
     from support.nets import Net, batch, init, new_step
 
     from train import sharding
-    from train.checkpoint import Checkpoints
+    from train.checkpoints.manager import Checkpoints
     from train.config import Config
     from train.data.order import Shard
     from train.distributed import joined
-    from train.metrics import Metrics
+    from train.tasks.metrics import Metrics
 
     with joined(Config(name="several", distributed=True)), jax.enable_x64(True):
         mesh, parallel = sharding.make_mesh(), sharding.PARALLEL[mode]
@@ -105,7 +105,7 @@ def use(path: str, workdir: str, output: str, *flags: str) -> None:
     from train.cli import parse
     from train.config import Config, Export, Predict
     from train.distributed import joined
-    from train.export import export_run
+    from train.export.command import export_run
     from train.predict import evaluate_run, predict
 
     config = parse("fit", [path, "--workdir", workdir, *flags], Config)

@@ -6,13 +6,14 @@ import jax
 import pytest
 from support.run import REPO, TINY
 
-from train import aot, sharding
-from train.aot import NEEDED, UNITS, build_step, prepare, with_batch
-from train.build import build
-from train.chips import parse_topology
+from train import sharding
 from train.cli import load_config
-from train.flops import flops
-from train.sketch import KNOWN, sketch
+from train.experiment import build
+from train.preflight import compile as aot
+from train.preflight.chips import parse_topology
+from train.preflight.compile import NEEDED, UNITS, build_step, prepare, with_batch
+from train.preflight.flops import flops
+from train.preflight.input_shapes import KNOWN, sketch
 
 FOUR = parse_topology("v5e:2x2")
 

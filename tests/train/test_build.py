@@ -12,15 +12,15 @@ from support.run import REPO, TINY
 from prm_flax import complexity, create_model, list_models
 from prm_flax.backbones import registry
 from prm_flax.backbones.prefixes import PRM_OPTIONS
-from train.build import (
+from train.cli import load_config
+from train.config import Config, Data, Model
+from train.experiment import (
     ROOT,
     build,
     model_options,
     parameter_count,
     workdir_of,
 )
-from train.cli import load_config
-from train.config import Config, Data, Model
 
 CONFIGS = sorted(
     path.relative_to(REPO)

@@ -6,7 +6,9 @@ import math
 import jax
 import pytest
 
-from train.check import (
+from train.config import Config, Data, Init, Model, Optim
+from train.rules import RULES
+from train.validate import (
     check_channels,
     check_classes,
     check_config,
@@ -15,8 +17,6 @@ from train.check import (
     check_known,
     check_shares,
 )
-from train.config import Config, Data, Init, Model, Optim
-from train.rules import RULES
 
 NAN, INF = math.nan, math.inf
 CONFIG = Config(name="run")

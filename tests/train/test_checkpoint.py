@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from support.saved import assert_same_bits, at, like, names, odd_state, save
 
-from train import manifest, sharding
-from train.checkpoint import Checkpoints
-from train.store import CheckpointError
+from train import sharding
+from train.checkpoints import manifest
+from train.checkpoints.manager import Checkpoints
+from train.checkpoints.store import CheckpointError
 
 
 @pytest.fixture(scope="module")

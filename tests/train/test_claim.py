@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from train.claim import FREE_TO_USE, check_same, claim, started_from
 from train.config import Config, Data, Init, Model, Optim
-from train.lock import WorkdirError
+from train.workdir.lock import WorkdirError
+from train.workdir.same_config import FREE_TO_USE, check_same, claim, started_from
 
 CONFIG = Config(name="run")
 

@@ -6,9 +6,9 @@ import shutil
 import pytest
 from support.saved import assert_same_bits, at, like, names, odd_state, save
 
-from train.checkpoint import Checkpoints
-from train.steps import Steps
-from train.store import CheckpointError
+from train.checkpoints.manager import Checkpoints
+from train.checkpoints.steps import Steps
+from train.checkpoints.store import CheckpointError
 
 
 @pytest.fixture(scope="module")

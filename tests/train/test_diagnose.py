@@ -16,8 +16,8 @@ from support.nets import IMAGE, OPTIMIZER, Net, batch, new_state, prepare
 
 from prm_flax import create_model
 from train import sharding
-from train.diagnose import layers_in_order, make_diagnosis
-from train.mix import make_mix
+from train.mixup import make_mix
+from train.nonfinite import layers_in_order, make_diagnosis
 from train.state import init_state
 from train.step import make_train_step
 

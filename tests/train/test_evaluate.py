@@ -15,9 +15,9 @@ from train import sharding
 from train.data.pipeline import eval_batches
 from train.data.source import ArraySource
 from train.evaluate import Stopped, evaluate
-from train.metrics import scalars
 from train.state import TrainState, init_state
 from train.step import make_eval_step, make_predict_step
+from train.tasks.metrics import scalars
 
 CLASSES = 7
 

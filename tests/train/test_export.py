@@ -13,12 +13,12 @@ from support.run import TINY, run, uninterrupted
 
 from prm_flax import create_model
 from prm_flax.interop import safetensors
-from train.build import build
 from train.cli import load_config, main
-from train.export import export
-from train.exported import load
-from train.network import Network
-from train.program import PLATFORMS, check_program
+from train.experiment import build
+from train.export.command import export
+from train.export.load import load
+from train.export.program import PLATFORMS, check_program
+from train.export.weights import Network
 from train.step import normalize
 
 SHAPE = (12, 12, 1)

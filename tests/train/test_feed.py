@@ -2,8 +2,8 @@
 
 import pytest
 
-from train import feed as module
-from train.feed import Feed
+from train.data import prefetch as module
+from train.data.prefetch import Feed
 
 
 class Clock:

@@ -6,13 +6,13 @@ import pytest
 from etils import epath
 from fsspec.implementations.memory import MemoryFileSystem
 
-from train.claim import claim
+from train.checkpoints.steps import Steps
 from train.config import Config
-from train.files import is_local, local, write_whole
-from train.lock import WorkdirError, lock, prepare_workdir
-from train.owner import Timing
 from train.scalars import Scalars, read
-from train.steps import Steps
+from train.workdir.files import is_local, local, write_whole
+from train.workdir.lease import Timing
+from train.workdir.lock import WorkdirError, lock, prepare_workdir
+from train.workdir.same_config import claim
 
 # Whoever lives is waited for, as the machine may be busy.
 QUICK = Timing(beat=0.05, stale=3600, settle=0.02)

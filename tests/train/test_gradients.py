@@ -13,8 +13,8 @@ from support.nets import Net, batch, new_state, new_step
 
 from train import sharding
 from train.gradients import in_parts, part_slices
-from train.metrics import Metrics
-from train.mix import make_mix
+from train.mixup import make_mix
+from train.tasks.metrics import Metrics
 
 MODEL = Net(batch_norm=2, dtype=jnp.float64)
 STEPS = 3

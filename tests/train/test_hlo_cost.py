@@ -2,8 +2,8 @@
 
 import pytest
 
-from train.hlo_cost import Collective, collectives, traffic
-from train.hlo_text import memory_sizes, parse, sizes, trips
+from train.preflight.hlo_cost import Collective, collectives, traffic
+from train.preflight.hlo_text import memory_sizes, parse, sizes, trips
 
 ENTRY = """HloModule step, is_scheduled=true
 

@@ -16,9 +16,9 @@ from prm_flax.interop import safetensors
 from prm_flax.interop.shapes import flatten
 from prm_flax.interop.torch import to_state_dict
 from train import report
-from train.build import build
 from train.cli import load_config
 from train.config import Init
+from train.experiment import build
 from train.init_file import OF_RUN, read_init
 
 OPTIONS = {"num_classes": 10, "stem": "3x3_stride2"}

@@ -10,11 +10,11 @@ from support.run import REPO, TINY
 from support.weights import write_weights
 
 from prm_flax.interop.shapes import flatten
-from train.build import build
 from train.cli import load_config, main
 from train.config import Init
+from train.experiment import build
 from train.init_file import read_init
-from train.initial import first_state
+from train.initialization import first_state
 
 STEM = {"stem": "3x3_stride2"}
 

@@ -4,9 +4,9 @@ import jax
 import pytest
 
 from train import distributed
+from train.checkpoints.store import CheckpointError
 from train.config import Config
 from train.distributed import LostProcessError, joined
-from train.store import CheckpointError
 
 CONFIG = Config(name="run", distributed=True)
 

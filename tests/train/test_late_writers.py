@@ -10,9 +10,9 @@ from orbax.checkpoint import future
 from support.saved import at, names, odd_state
 
 from train import whole_saves
-from train.checkpoint import Checkpoints
-from train.steps import Steps, remove
-from train.store import CheckpointError
+from train.checkpoints.manager import Checkpoints
+from train.checkpoints.steps import Steps, remove
+from train.checkpoints.store import CheckpointError
 
 
 def late(folder, written):

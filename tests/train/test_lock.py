@@ -9,11 +9,11 @@ import pytest
 from support.folders import holder, no_root
 from support.run import files_no_larger_than
 
-from train.lock import WorkdirError, lock, prepare_workdir
+from train.workdir.lock import WorkdirError, lock, prepare_workdir
 
 HOLD = """
 import pathlib, sys
-from train.lock import lock
+from train.workdir.lock import lock
 with lock(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -14,11 +14,11 @@ import pytest
 from support.saved import assert_same_bits, at, like
 
 from train import sharding
-from train.checkpoint import Checkpoints
-from train.diagnose import make_diagnosis
+from train.checkpoints.leaves import dotted
+from train.checkpoints.manager import Checkpoints
 from train.hooks import Run
-from train.leaves import dotted
 from train.loss_scale import LossScale
+from train.nonfinite import make_diagnosis
 from train.state import init_state
 from train.step import make_train_step
 

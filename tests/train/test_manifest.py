@@ -6,8 +6,8 @@ import os
 import pytest
 from etils import epath
 
-from train import manifest
-from train.manifest import DamagedError
+from train.checkpoints import manifest
+from train.checkpoints.manifest import DamagedError
 
 
 @pytest.fixture

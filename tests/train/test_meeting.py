@@ -8,9 +8,9 @@ import pytest
 from support.run import TINY, end
 from support.several import start_several
 
-from train.check import check_config
 from train.config import Config
 from train.meeting import Place, check_port, place_of
+from train.validate import check_config
 
 HAND = {"coordinator": "localhost:12321", "processes": 2, "process_id": 1}
 BY_HAND = Config(name="run", distributed=True, **HAND)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.metrics import Metrics, cross_entropy, is_among_top, measure, scalars
+from train.tasks.metrics import Metrics, cross_entropy, is_among_top, measure, scalars
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (7, 6)).astype(np.float32)
 LABELS = np.array([0, 1, 2, 3, 4, 5, 0], np.int32)

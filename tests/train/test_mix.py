@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.mix import Draws, draw, make_mix, own_weights, symmetric_beta
+from train.mixup import Draws, draw, make_mix, own_weights, symmetric_beta
 
 SHAPE = (12, 7, 9, 2)  # images; their height and width differ
 ALPHAS = {"mixup": (0.4, 0.0), "cutmix": (0.0, 1.0), "both": (0.4, 1.0)}

@@ -12,8 +12,8 @@ from support.hlo import collectives
 from support.nets import CLASSES, Net, batch, new_state, new_step
 
 from train import sharding
-from train.metrics import cross_entropy
-from train.mix import make_mix
+from train.mixup import make_mix
+from train.tasks.metrics import cross_entropy
 
 # 24: three pairs on each of four devices.
 IMAGES = np.random.default_rng(0).normal(size=(24, 7, 9, 2))

@@ -14,9 +14,9 @@ from support.folders import no_root
 from support.run import files_no_larger_than
 from support.saved import assert_same_bits, at, like, names, odd_state, save
 
-from train import manifest
-from train.checkpoint import Checkpoints, advice
-from train.store import CheckpointError
+from train.checkpoints import manifest
+from train.checkpoints.manager import Checkpoints, advice
+from train.checkpoints.store import CheckpointError
 
 FAILED = r"step 6 could not be saved in .*{}.*intact"
 

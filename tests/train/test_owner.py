@@ -12,16 +12,16 @@ import time
 import pytest
 from support.folders import holder
 
-from train.lock import lock
-from train.owner import Timing, WorkdirError
+from train.workdir.lease import Timing, WorkdirError
+from train.workdir.lock import lock
 
 # As in life, but fast. Whoever lives is waited for, as the machine may be busy.
 FAST = Timing(beat=0.05, stale=3600, settle=0.1)
 
 HOLD = """
 import sys
-from train.lock import lock
-from train.owner import Timing
+from train.workdir.lock import lock
+from train.workdir.lease import Timing
 with lock(sys.argv[1], shared=True, timing=Timing(0.05, 3600, 0.1)):
     print("held", flush=True)
     sys.stdin.read()

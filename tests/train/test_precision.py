@@ -10,7 +10,7 @@ import pytest
 
 from prm_flax import create_model
 from train.config import Optim
-from train.mix import make_mix
+from train.mixup import make_mix
 from train.optim import make_optimizer
 from train.state import init_state
 from train.step import make_train_step, normalize

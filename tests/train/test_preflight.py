@@ -5,8 +5,8 @@ import json
 import pytest
 from support.run import TINY, run
 
-from train.aot import COMPILERS, _installed
-from train.chips import parse_topology
+from train.preflight.chips import parse_topology
+from train.preflight.compile import COMPILERS, _installed
 
 SMALL = "configs/fashion_mnist/prm_resnet14.py"
 KEYS = {

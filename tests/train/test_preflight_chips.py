@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from train.chips import CHIPS, SCALING, parse_topology
+from train.preflight.chips import CHIPS, SCALING, parse_topology
 
 DEVICES = {
     "v5e:16x16": 256,

@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from prm_flax import complexity, create_model
-from train.flops import flops
+from train.preflight.flops import flops
 
 
 def count(function, *shapes):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from train.largest import USABLE, Tried, largest
+from train.preflight.batch_search import USABLE, Tried, largest
 
 MEMORY = 1000
 # Images of nine each, above what is there without any, in the part that is usable.

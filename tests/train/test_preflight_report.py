@@ -6,12 +6,12 @@ import json
 import pytest
 from support.run import REPO, TINY
 
-from train import preflight as module
-from train.chips import parse_topology
 from train.cli import load_config
 from train.config import Preflight
-from train.estimate import Estimate, Memory
-from train.preflight import REMEDIES, preflight
+from train.preflight import command as module
+from train.preflight.chips import parse_topology
+from train.preflight.command import REMEDIES, preflight
+from train.preflight.estimate import Estimate, Memory
 
 GIB = 1 << 30
 

@@ -9,9 +9,9 @@ from support.folders import no_root
 from support.run import files_no_larger_than
 from support.saved import assert_same_bits, at, like, names, odd_state, save
 
-from train import manifest
-from train.checkpoint import Checkpoints
-from train.store import CheckpointError
+from train.checkpoints import manifest
+from train.checkpoints.manager import Checkpoints
+from train.checkpoints.store import CheckpointError
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 from support.run import REPO
 
 from train import sharding
-from train.build import build
 from train.cli import load_config
-from train.metrics import scalars
+from train.experiment import build
+from train.tasks.metrics import scalars
 
 FAMILIES = {
     "basic blocks": "prm_resnet18",

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from train.lock import WorkdirError
-from train.run_data import (
+from train.workdir.lock import WorkdirError
+from train.workdir.run_data import (
     ImageList,
     RunData,
     check_data,

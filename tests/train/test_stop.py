@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from train.stop import stop_on_signal
+from train.preemption import stop_on_signal
 
 
 @pytest.fixture

@@ -14,16 +14,16 @@ from PIL import Image
 from prm_flax.interop import safetensors
 from train import fit as fitting
 from train import report, sharding
-from train.build import build
-from train.checkpoint import Checkpoints
-from train.claim import claim
+from train.checkpoints.manager import Checkpoints
 from train.cli import main, typed
 from train.config import Config, Data, Init, Model
-from train.data import fashion_mnist
+from train.data.datasets import fashion_mnist
+from train.experiment import build
+from train.export.weights import network_of, save_weights
 from train.init_file import read_about
-from train.network import network_of, save_weights
-from train.run_data import data_of, write_data
-from train.trained import as_trained, opened
+from train.workdir.run_data import data_of, write_data
+from train.workdir.same_config import claim
+from train.workdir.trained import as_trained, opened
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLASSES = ("cat", "cow", "dog")

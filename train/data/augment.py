@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from train.data.streams import below, words
+from train.data.rng import below, words
 
 
 class Draws(NamedTuple):

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from train.data.digest import digest
-from train.data.example import parse_example
-from train.data.records import Record, check_size
+from train.data.records.base import Record, check_size
+from train.data.records.tf_example import parse_example
 from train.data.shards import Shards
 
 

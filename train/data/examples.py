@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from train.data.crops import CROP_WORDS, random_resized_crop, resize_centre_crop
-from train.data.decode import BadImage
+from train.data.images.crops import CROP_WORDS, random_resized_crop, resize_centre_crop
+from train.data.images.decode import BadImage
+from train.data.images.randaugment import randaugment, words_needed
 from train.data.input import DataError
 from train.data.order import Shard, order
-from train.data.randaugment import randaugment, words_needed
-from train.data.records import Record, Records
-from train.data.streams import words_at
+from train.data.records.base import Record, Records
+from train.data.rng import words_at
 
 Example = dict[str, Any]
 

@@ -10,7 +10,7 @@ import numpy as np
 from train.data.digest import digest
 from train.data.input import Batch
 from train.data.order import ALONE, Shard
-from train.data.streams import words
+from train.data.rng import words
 
 TRAIN_IMAGES = 25_600
 TEST_IMAGES = 2_560

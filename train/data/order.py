@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from train.data.streams import words
+from train.data.rng import words
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from train.data.datasets.imagenet_samples import NAMES, PHOTOS, class_names, locate
 from train.data.digest import digest
-from train.data.records import MAX_BYTES, Record, RecordSplits, read_file
-from train.data.samples import NAMES, PHOTOS, class_names, locate
+from train.data.records.base import MAX_BYTES, Record, RecordSplits, read_file
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from train.data.decode import BadImage
 from train.data.examples import Sizes
+from train.data.images.decode import BadImage
 
 
 def cut_photo(path: Path, sizes: Sizes, max_bytes: int) -> np.ndarray:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from train.data.decode import BadImage
 from train.data.digest import Part
+from train.data.images.decode import BadImage
 
 # In each process and for each format. ImageNet has 1024 files, and 1024 is also a
 # usual limit of open files.

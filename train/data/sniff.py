@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from train.data.containers import bmp_header, png_header, webp_header
-from train.data.header import BadImage, Header
-from train.data.jpeg import jpeg_header
+from train.data.images.containers import bmp_header, png_header, webp_header
+from train.data.images.header import BadImage, Header
+from train.data.images.jpeg import jpeg_header
 
 _HEADERS: tuple[tuple[bytes, int, bytes, Callable[[bytes], Header]], ...] = (
     (b"\xff\xd8\xff", 0, b"", jpeg_header),

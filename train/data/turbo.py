@@ -4,7 +4,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from train.data.header import Header, Part
+from train.data.images.header import Header, Part
 
 # What the decoder says, at the very end, of the rows that it was not asked for. It
 # keeps its first complaint alone, so that no damage hides behind this one.

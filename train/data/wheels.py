@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from train.data.fetch import FetchError, run
+from train.data.download import FetchError, run
 
 
 class Content(NamedTuple):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from train.data.augment import Draws, draw, random_crop_flip
-from train.data.streams import below, words
+from train.data.rng import below, words
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from support.images import MAX_PIXELS, photo, pillow_bytes, textured
 
-from train.data.crops import resize_centre_crop
-from train.data.decode import BadImage
+from train.data.images.crops import resize_centre_crop
+from train.data.images.decode import BadImage
 
 EVALUATED = {
     f"{kind} {width} x {height}": pillow_bytes(textured(height, width), **how)

@@ -20,15 +20,15 @@ from support.images import (
     turned,
 )
 
-from train.data import crops, decode
-from train.data.crops import (
+from train.data.images import crops, decode
+from train.data.images.crops import (
     CROP_WORDS,
     crop_box,
     random_resized_crop,
 )
-from train.data.decode import BadImage
-from train.data.resize import opencv_resize, pillow_resize
-from train.data.streams import words_at
+from train.data.images.decode import BadImage
+from train.data.images.resize import opencv_resize, pillow_resize
+from train.data.rng import words_at
 
 REPO = Path(__file__).parents[3]
 SIZES = st.integers(1, 3000)
@@ -164,7 +164,9 @@ def test_neither_opencv_nor_simplejpeg_needs_to_be_installed():
     program = """
 import sys
 sys.modules["cv2"] = sys.modules["simplejpeg"] = None  # importing them fails
-from train.data import crops, decode, resize
+from train.data.images import crops
+from train.data.images import decode
+from train.data.images import resize
 assert decode.DECODERS["JPEG"] is decode.pillow
 assert crops.resize_square is resize.pillow_resize
 """

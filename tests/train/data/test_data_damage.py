@@ -11,8 +11,8 @@ from support.bad_images import BAD
 from support.good_images import GOOD
 from support.images import JPEG, MAX_PIXELS, MIDDLE, PHOTO, Case
 
-from train.data import decode as module
-from train.data.decode import BadImage, decode
+from train.data.images import decode as module
+from train.data.images.decode import BadImage, decode
 
 REPO = Path(__file__).parents[3]
 

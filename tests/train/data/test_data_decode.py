@@ -5,8 +5,8 @@ import pytest
 from support.good_images import GOOD
 from support.images import JPEG, MAX_PIXELS, PHOTO, PNG, Case, pillow_bytes, sized
 
-from train.data import decode as module
-from train.data.decode import BadImage, decode
+from train.data.images import decode as module
+from train.data.images.decode import BadImage, decode
 
 by_name = pytest.mark.parametrize("case", GOOD, ids=lambda case: case.name)
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from support.imagenet import photos, write_folder, write_tfds
 
 from train.data import record_index
-from train.data.array_input import ArrayInput
+from train.data.datasets.fake import fake
+from train.data.datasets.image_folder import load_image_folder
+from train.data.datasets.tfds import load_imagenet
 from train.data.digest import digest
-from train.data.fake import fake
 from train.data.fake_input import FakeInput
-from train.data.image_folder import load_image_folder
-from train.data.imagenet import load_imagenet
+from train.data.records.arrays import ArrayInput
 from train.data.source import ArraySource
 
 PARTS = st.lists(st.binary(max_size=4), max_size=4)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from support.imagenet import encode_example, field, varint
 from tensorflow_datasets.proto import tf_example_pb2
 
-from train.data import example
-from train.data.example import parse_example
+from train.data.records import tf_example as example
+from train.data.records.tf_example import parse_example
 
 FLOATS = st.floats(width=32, allow_nan=False)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)

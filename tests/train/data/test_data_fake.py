@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.data.fake import fake
+from train.data.datasets.fake import fake
 
 
 def test_sizes_are_as_asked():

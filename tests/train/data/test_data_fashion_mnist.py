@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.data import fashion_mnist
-from train.data.fetch import FetchError
-from train.data.idx import load_idx
+from train.data.datasets import fashion_mnist
+from train.data.datasets.idx import load_idx
+from train.data.download import FetchError
 
 TINY = Path(__file__).parents[2] / "data" / "fashion_mnist_tiny"
 COMPLETE = fashion_mnist.find()
 needs_complete = pytest.mark.skipif(
     COMPLETE is None,
-    reason="Fashion-MNIST is not on this machine: python -m train.data.fashion_mnist",
+    reason="Fashion-MNIST is not on this machine: make data",
 )
 
 

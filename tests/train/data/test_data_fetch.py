@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from train.data.fetch import FetchError, debian_package, publish, tfds_originals
+from train.data.download import FetchError, debian_package, publish, tfds_originals
 
 # Downloads only with package lists of its own, as where the system's are empty.
 APT_GET = """#!/bin/sh

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from train.data.idx import find_idx_files, load_idx, read_idx
+from train.data.datasets.idx import find_idx_files, load_idx, read_idx
 
 TINY = Path(__file__).parents[2] / "data" / "fashion_mnist_tiny"
 PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.imagenet import Photo, write_folder
 
-from train.data.decode import BadImage
-from train.data.image_folder import load_image_folder
+from train.data.datasets.image_folder import load_image_folder
+from train.data.images.decode import BadImage
 
 IMAGES = [
     Photo(name, wnid, f"{wnid}/{name}".encode())

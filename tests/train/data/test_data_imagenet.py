@@ -19,10 +19,11 @@ from support.imagenet import (
     write_tfds,
 )
 
-from train.data import array_record, record_index
-from train.data.array_record import open_array_records
-from train.data.decode import BadImage
-from train.data.imagenet import find_version, load_imagenet, load_tfds
+from train.data import record_index
+from train.data.datasets.tfds import find_version, load_imagenet, load_tfds
+from train.data.images.decode import BadImage
+from train.data.records import array_record
+from train.data.records.array_record import open_array_records
 
 FORMATS = ("array_record", "tfrecord")
 TRAIN, VAL = photos(12, 3), photos(6, 3, val=True)

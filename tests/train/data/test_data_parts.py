@@ -14,10 +14,11 @@ from support.images import (
     turned,
 )
 
-from train.data import decode, turbo
-from train.data.decode import BadImage
-from train.data.header import Part
-from train.data.orientation import as_stored, upright
+from train.data import turbo
+from train.data.images import decode
+from train.data.images.decode import BadImage
+from train.data.images.header import Part
+from train.data.images.orientation import as_stored, upright
 from train.data.sniff import read_header
 
 

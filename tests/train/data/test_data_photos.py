@@ -3,9 +3,9 @@
 import pytest
 from support.samples import FOLDER, needs_samples
 
-from train.data.header import BadImage
+from train.data.datasets.imagenet_samples import class_names
+from train.data.images.header import BadImage
 from train.data.photos import Photos, load_photos
-from train.data.samples import class_names
 
 
 @needs_samples

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageChops
 from support.images import photo
 
-from train.data.randaugment import OPERATIONS, randaugment, words_needed
-from train.data.streams import words_at
+from train.data.images.randaugment import OPERATIONS, randaugment, words_needed
+from train.data.rng import words_at
 
 PIXELS = photo(60, 80)[:, :, ::-1] // 2 + 40  # levels within 40..167
 PICTURE = Image.fromarray(PIXELS)

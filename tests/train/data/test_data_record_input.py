@@ -11,12 +11,12 @@ from PIL import Image
 from support.imagenet import photos, write_folder, write_tfds
 from support.run import REPO
 
+from train.data.datasets.image_folder import load_image_folder
+from train.data.datasets.tfds import load_imagenet
 from train.data.examples import Sizes
-from train.data.image_folder import load_image_folder
-from train.data.imagenet import load_imagenet
 from train.data.input import DataError
 from train.data.order import Shard
-from train.data.record_input import RecordInput
+from train.data.records.input import RecordInput
 
 TRAIN, VAL = 90, 37
 SIZES = Sizes(24, 28, (0.1, 1.0), (0.8, 1.25), True, 1_000_000)
@@ -270,8 +270,8 @@ def test_a_set_of_bad_images_is_an_error_even_if_they_may_be_skipped(tmp_path):
 GROWTH = """
 import os, sys
 from pathlib import Path
-from train.data.image_folder import load_image_folder
-from train.data.record_input import RecordInput
+from train.data.datasets.image_folder import load_image_folder
+from train.data.records.input import RecordInput
 from train.data.examples import Sizes
 
 def memory(pid):

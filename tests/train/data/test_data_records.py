@@ -12,10 +12,10 @@ import pytest
 from support.imagenet import photos, wnid, write_folder, write_tfds
 
 from train.data import record_index
-from train.data.decode import BadImage
-from train.data.image_folder import load_image_folder
-from train.data.imagenet import load_imagenet
-from train.data.records import RecordSplits
+from train.data.datasets.image_folder import load_image_folder
+from train.data.datasets.tfds import load_imagenet
+from train.data.images.decode import BadImage
+from train.data.records.base import RecordSplits
 
 CLASSES, TRAIN, VAL = 4, 30, 9
 PHOTOS = {"train": photos(TRAIN, CLASSES), "test": photos(VAL, CLASSES, val=True)}

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from support.images import textured
 
-from train.data.resize import opencv_resize, pillow_resize
+from train.data.images.resize import opencv_resize, pillow_resize
 
 
 @pytest.mark.parametrize("shape", [(240, 260), (300, 330), (375, 460), (200, 300)])

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from train.data import samples
-from train.data.fetch import FetchError
-from train.data.samples import FOLDER, Package
+from train.data.datasets import imagenet_samples as samples
+from train.data.datasets.imagenet_samples import FOLDER, Package
+from train.data.download import FetchError
 from train.data.wheels import Content
 
 TOY = b"a toy"

@@ -14,15 +14,15 @@ import pytest
 from PIL import Image
 
 from train.config import Config, Data
-from train.data import solar_cells, solar_files
-from train.data.fetch import FetchError
-from train.data.header import BadImage
+from train.data.datasets import solar_cells, solar_files
+from train.data.datasets.solar_cells import CLASS_NAMES, Cell, load_solar_cells, split
+from train.data.datasets.solar_files import ELPV, FOLDER, LABELS, Edition, check_files
+from train.data.download import FetchError
+from train.data.images.header import BadImage
 from train.data.order import ALONE
-from train.data.solar_cells import CLASS_NAMES, Cell, load_solar_cells, split
-from train.data.solar_files import ELPV, FOLDER, LABELS, Edition, check_files
+from train.data.sources import SOURCES
 from train.data.wheels import Content
-from train.sketch import sketch
-from train.sources import SOURCES
+from train.preflight.input_shapes import sketch
 
 PROBABILITIES = ("0.0", "0.3333333333333333", "0.6666666666666666", "1.0")
 CELLS = [(p, t) for p in PROBABILITIES for t in ("mono", "poly") for _ in range(5)]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from train.data.streams import WORDS_PER_INDEX, unit, words, words_at
+from train.data.rng import WORDS_PER_INDEX, unit, words, words_at
 
 
 @given(seed=st.integers(), index=st.integers(0, 30), count=st.integers(0, 256))

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from support.imagenet import tfrecord_frame
 
-from train.data import record_index, tfrecord
-from train.data.decode import BadImage
-from train.data.tfrecord import TFRecordShards, masked_crc, open_tfrecords, scan
+from train.data import record_index
+from train.data.images.decode import BadImage
+from train.data.records import tfrecord
+from train.data.records.tfrecord import TFRecordShards, masked_crc, open_tfrecords, scan
 
 DATA = [b"first", b"", b"the third record", bytes(range(256))]
 LIMIT = 1 << 20

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.data.array_input import ArrayInput
-from train.data.fake import fake
+from train.data.datasets.fake import fake
+from train.data.records.arrays import ArrayInput
 from train.data.trained import PhotosOnly, Relabelled
 
 PLACES = np.array([2, 0], np.int32)

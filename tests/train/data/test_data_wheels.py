@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from train.data.fetch import FetchError
+from train.data.download import FetchError
 from train.data.wheels import Content, check, wheel_files
 
 BALL = b"round and red"

@@ -1,0 +1,1 @@
+"""The sets of images, one file each."""

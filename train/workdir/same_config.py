@@ -1,0 +1,141 @@
+"""Whose folder is it: the config of the run it holds, against the one given."""
+
+import dataclasses
+import json
+from typing import Any
+
+from etils import epath
+
+from train.config import Config
+from train.workdir.files import write_whole
+from train.workdir.lock import WorkdirError
+
+# Fields that change none of a run's numbers, and so may differ when it is resumed.
+FREE_TO_RESUME = (
+    "checkpoint.",
+    "log.",
+    "profile",
+    "parallel",
+    "distributed",
+    "coordinator",
+    "processes",
+    "process_id",
+    "startup_seconds",
+    "heartbeat_seconds",
+    "workdir",
+    "eval_batch_size",
+    "data.prefetch",
+    "data.root",
+    "data.workers",
+    # A run that met a bad image could not go on otherwise.
+    "data.on_bad_image",
+    "data.max_image_bytes",
+    "data.max_image_pixels",
+    "model.kernel",
+)
+# Schedules that do not look at the end: such a run may be given more epochs.
+OPEN_ENDED = ("step",)
+# Fields that a trained network's answers do not depend on either.
+FREE_TO_USE = (*FREE_TO_RESUME, "name", "epochs", "batch_size", "seed", "optim.")
+FREE_TO_USE += ("init.",)
+FREE_TO_USE += ("data.source", "data.crop_padding", "data.flip", "model.remat")
+FREE_TO_USE += ("data.crop_area", "data.crop_aspect", "data.mixup", "data.cutmix")
+FREE_TO_USE += ("data.randaugment", "data.randaugment_magnitude")
+
+FILE = "config.json"
+
+
+def claim(workdir: epath.Path, config: Config) -> None:
+    """Writes the config into the folder, or compares it with the one there.
+
+    Raises:
+        WorkdirError: the folder holds a run whose numbers would be others.
+    """
+    check_claim(workdir, config)
+    text = json.dumps(_flat(config), indent=1) + "\n"
+    write_whole(workdir / FILE, text.encode())
+
+
+def check_claim(workdir: epath.Path, config: Config) -> None:
+    """Raises WorkdirError if the folder holds a run whose numbers would be others."""
+    more = recorded(workdir).get("epochs", config.epochs) <= config.epochs
+    longer = ("epochs",) if more and config.optim.schedule in OPEN_ENDED else ()
+    check_same(workdir, config, FREE_TO_RESUME + longer)
+
+
+def started_from(workdir: epath.Path, config: Config) -> bool:
+    """Whether the folder's run started from the weights that the config names."""
+    earlier, given = _flat(Config(name="")) | recorded(workdir), _flat(config)
+    names = ("init.file", "init.weights", "init.new")
+    return all(earlier[name] == given[name] for name in names)
+
+
+def check_same(workdir: epath.Path, config: Config, free: tuple[str, ...]) -> None:
+    """Raises WorkdirError if the folder's config differs in a field that is not free.
+
+    `free` holds names of fields; with a dot at the end, of all below it.
+    """
+    earlier = recorded(workdir)
+    if not earlier:
+        return
+    # A field that came after the run was started had no effect on it: its default.
+    earlier = _flat(Config(name="")) | earlier
+    given = _flat(config)
+    different = [
+        f"{name}: was {earlier.get(name)!r}, is {given.get(name)!r}"
+        for name in sorted(earlier.keys() | given.keys())
+        if earlier.get(name) != given.get(name) and not _is_free(name, free)
+    ]
+    if different:
+        raise WorkdirError(
+            f"{workdir} holds a run of another config ({'; '.join(different)}). "
+            f"{_advice(earlier, given)}"
+        )
+
+
+def _advice(earlier: dict[str, Any], given: dict[str, Any]) -> str:
+    """The likely fix, of two configs that differ."""
+    trained, asked = earlier["model.name"], given["model.name"]
+    if trained == asked:
+        return "Give the config it was trained with, or another --workdir."
+    return (
+        f"It is a run of {trained}, named {earlier['name']}: give its config, or "
+        f"another --workdir, of a run of {asked}."
+    )
+
+
+def recorded(workdir: epath.Path) -> dict[str, Any]:
+    """The folder's config, path of each field -> its value; {} if it has none."""
+    path = workdir / FILE
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise WorkdirError(f"{path} is damaged: {error}. Delete {workdir}.") from error
+    if not isinstance(found, dict):
+        raise WorkdirError(f"{path} is no run's: {found!r:.50}. Delete {workdir}.")
+    return found
+
+
+def _is_free(name: str, free: tuple[str, ...]) -> bool:
+    return any(
+        name.startswith(each) if each.endswith(".") else name == each for each in free
+    )
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    """Path of each field -> its value, as JSON has it."""
+    fields = {f.name for f in dataclasses.fields(Config)}
+    tree = {k: v for k, v in dataclasses.asdict(config).items() if k in fields}
+    return json.loads(json.dumps(_flattened(tree, "")))
+
+
+def _flattened(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flattened(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
