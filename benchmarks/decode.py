@@ -173,9 +173,9 @@ def tensorflow() -> dict[str, Timing]:
 
 def boxes(files: list[bytes], words: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Give TensorFlow this project's crops and flips, so that both do the same."""
+    from train.data.images.containers import read_header
     from train.data.images.crops import crop_box
     from train.data.rng import unit
-    from train.data.sniff import read_header
 
     found, flips = [], []
     for data, draws in zip(files, words, strict=True):

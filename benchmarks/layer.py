@@ -18,8 +18,8 @@ from benchmarks.compiled import figures
 from benchmarks.results import Row
 from prm_flax import PRM
 from train import sharding
-from train.preflight import compile as aot
 from train.preflight.chips import parse_topology
+from train.preflight.compile import devices_of, prepare
 
 PACKAGES = ("jax", "jaxlib", "libtpu", "jax-cuda12-plugin")
 TIMED = False
@@ -70,8 +70,8 @@ def cases() -> dict[str, Callable[[], Row]]:
 def measure(case: Case) -> Row:
     """Compiles one."""
     topology = parse_topology(case.chips)
-    aot.prepare(topology)
-    mesh = sharding.make_mesh(aot._devices(topology))
+    prepare(topology)
+    mesh = sharding.make_mesh(devices_of(topology))
     function, arguments, kinds = _function(case, topology.devices)
     formats = {
         "features": _features(case, mesh),

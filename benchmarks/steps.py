@@ -9,8 +9,8 @@ from typing import Literal
 
 from benchmarks.compiled import figures
 from benchmarks.results import Row
-from train.preflight import compile as aot
 from train.preflight.chips import parse_topology
+from train.preflight.compile import build_step, prepare
 from train.preflight.estimate import estimate
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "libtpu", "jax-cuda12-plugin")
@@ -53,11 +53,11 @@ def measure(chips: str, network: str, kernel: Kernel = None) -> Row:
         kernel: PRM's option.
     """
     topology = parse_topology(chips)
-    aot.prepare(topology)
+    prepare(topology)
     config = importlib.import_module(f"configs.imagenet.{network}").config()
     model = dataclasses.replace(config.model, dtype=DTYPE, kernel=kernel)
     start = time.perf_counter()
-    build = aot.build_step(dataclasses.replace(config, model=model), topology, IMAGES)
+    build = build_step(dataclasses.replace(config, model=model), topology, IMAGES)
     seconds = time.perf_counter() - start
     found = estimate(build, topology, IMAGES, DTYPE)
     return {

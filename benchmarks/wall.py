@@ -15,7 +15,7 @@ from benchmarks.timing import alternate
 from train import sharding
 from train.data.input import Batch
 from train.experiment import Experiment, assemble
-from train.preflight import compile as aot
+from train.preflight.compile import with_batch
 from train.preflight.input_shapes import sketch
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
@@ -40,7 +40,7 @@ def experiment(network: str) -> Experiment:
     """A config of configs/imagenet on one device, with few images."""
     config = importlib.import_module(f"configs.imagenet.{network}").config()
     model = dataclasses.replace(config.model, batch_norm="global")
-    config = dataclasses.replace(aot.with_batch(config, 1, IMAGES), model=model)
+    config = dataclasses.replace(with_batch(config, 1, IMAGES), model=model)
     return assemble(config, sharding.make_mesh(jax.devices()[:1]), sketch(config))
 
 

@@ -10,7 +10,7 @@ from benchmarks.results import Row
 from benchmarks.timing import alternate
 from benchmarks.wall import Training
 from studies.case import Case, config_of
-from train.compiled import keep_compiled_programs
+from train.cli import keep_compiled_programs
 from train.experiment import build
 from train.preflight.estimate import memory_of
 

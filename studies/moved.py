@@ -15,8 +15,7 @@ from prm_flax.printable import markdown
 from prm_flax.prm.functional import PRMParams
 from studies.intervals import signed
 from studies.probabilities import config_of, here
-from train.init_file import read_init
-from train.initialization import first_state
+from train.initialization import first_state, read_init
 from train.workdir.trained import experiment_of_run
 
 LEAVES = PRMParams._fields

@@ -23,9 +23,8 @@ from benchmarks.markdown import grid
 from prm_flax.errors import unknown
 from prm_flax.printable import markdown, printable
 from train import distributed
-from train.console import say
 from train.data.input import DataError
-from train.distributed import on_first
+from train.distributed import on_first, say
 
 ANY_CHARACTER = st.integers(0, 0x10FFFF).map(chr)
 ANY_NAME = st.lists(ANY_CHARACTER, max_size=20).map("".join)

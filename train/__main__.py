@@ -5,7 +5,7 @@ import sys
 
 # Workers that decode import this file too; they need nothing of what follows.
 if __name__ == "__main__":
-    from train.leave import leave_on_ctrl_c
+    from train.preemption import leave_on_ctrl_c
 
     # Before the imports, which take seconds.
     leave_on_ctrl_c()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from prm_flax.printable import printable
-from train.console import say
+from train.distributed import say
 
 
 def failure_of(name: str, draw: Callable[[], object]) -> str:

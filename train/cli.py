@@ -2,18 +2,19 @@
 
 import dataclasses
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import jax
 import tyro
 
 from prm_flax.errors import unknown
 from prm_flax.printable import print_everything
 from train.checkpoints.manager import CheckpointError
-from train.compiled import keep_compiled_programs
 from train.config import Config, Export, Predict, Preflight
 from train.data.download import FetchError
 from train.data.input import DataError
@@ -21,11 +22,27 @@ from train.distributed import FirstProcessError, LostProcessError, joined
 from train.experiment import ROOT
 from train.export.command import export_run
 from train.fit import fit
-from train.leave import LINE
 from train.predict import evaluate_run, predict
+from train.preemption import LINE
 from train.preflight.command import preflight
 from train.workdir.lock import WorkdirError
 from train.workdir.trained import as_trained
+
+FOLDER = Path(
+    os.environ.get("PRM_CACHE_DIR") or Path(__file__).resolve().parents[1] / "data",
+    "compiled",
+)
+
+
+def keep_compiled_programs() -> None:
+    """Turns jax's persistent cache on, unless the environment names or forbids one.
+
+    JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=0 turns
+    it off.
+    """
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(FOLDER))
+
 
 USAGE = """usage: python -m train COMMAND CONFIG [options]
 

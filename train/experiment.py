@@ -15,10 +15,8 @@ from jax.sharding import Mesh
 from prm_flax import create_model
 from train import sharding
 from train.config import Config, Model
-from train.data.input import Batch, Input
-from train.data.order import Shard
+from train.data.input import Batch, Input, Shard
 from train.data.sources import SOURCES
-from train.mixup import make_mix
 from train.nonfinite import make_diagnosis
 from train.optim import Schedule, make_optimizer, make_schedule
 from train.state import TrainState, init_state
@@ -28,6 +26,7 @@ from train.step import (
     make_train_step,
     normalize,
 )
+from train.tasks.mixup import make_mix
 from train.validate import (
     check_channels,
     check_classes,

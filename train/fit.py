@@ -6,24 +6,22 @@ from collections.abc import Callable
 import jax
 
 from prm_flax.interop.shapes import Path
-from train import overview
 from train.checkpoints.manager import Checkpoints
 from train.checkpoints.steps import Steps
 from train.config import Config
-from train.console import say
 from train.data.input import Batch
 from train.data.prefetch import Feed
-from train.distributed import on_first
+from train.distributed import on_first, say
 from train.experiment import Experiment, build
 from train.hooks import Run
-from train.init_file import read_init
-from train.initialization import first_state, has_saved
+from train.initialization import first_state, has_saved, read_init
 from train.loop import Cadence, Clock, Loop
 from train.preemption import stop_on_signal
 from train.profile import profiled
 from train.report import write_report
 from train.scalars import Scalars
 from train.state import TrainState
+from train.tasks.metrics import parameter_line, parameter_table
 from train.validate import check_images
 from train.workdir.files import local
 from train.workdir.lock import lock, prepare_workdir
@@ -132,9 +130,9 @@ def _introduce(experiment: Experiment, run: Run) -> None:
     say(run.headline())
     params = experiment.abstract_state.params
     path = experiment.workdir / "parameters.txt"
-    on_first(lambda: path.write_text(overview.table(params) + "\n"))
+    on_first(lambda: path.write_text(parameter_table(params) + "\n"))
     if run.last_step == 0:
-        say(f"parameters ({path.name}): {overview.line(params)}")
+        say(f"parameters ({path.name}): {parameter_line(params)}")
 
 
 def _profile(experiment: Experiment):

@@ -9,15 +9,13 @@ from collections.abc import Callable
 import jax
 
 from train import sharding
-from train.agree import any_process
 from train.checkpoints.manager import Checkpoints
-from train.console import say
 from train.data.prefetch import Feed
-from train.distributed import on_first
+from train.distributed import any_process, on_first, say
 from train.evaluate import Stopped, evaluate, weights_of
 from train.experiment import Experiment, parameter_count
-from train.guard import check_finite
 from train.loop import Clock
+from train.nonfinite import check_finite
 from train.preemption import Stop
 from train.scalars import Scalars
 from train.state import TrainState

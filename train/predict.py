@@ -10,11 +10,9 @@ import numpy as np
 from prm_flax.figures import maps, plots
 from prm_flax.figures.canvas import check_path
 from train import sharding
-from train.agree import any_process
 from train.attempt import failure_of
 from train.config import Config, Predict
-from train.console import say
-from train.distributed import on_first
+from train.distributed import any_process, on_first, say
 from train.evaluate import evaluate, weights_of
 from train.experiment import Experiment
 from train.initialization import uses_file

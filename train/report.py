@@ -14,7 +14,7 @@ from etils import epath
 from prm_flax.figures import plots, runs
 from prm_flax.printable import markdown
 from train.attempt import failure_of
-from train.console import say
+from train.distributed import say
 from train.evaluate import weights_of
 from train.experiment import Experiment, parameter_count
 from train.export.weights import network_of, save_weights

@@ -1,6 +1,8 @@
 """What training changes, and so all that a resumed run needs."""
 
 import dataclasses
+import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -9,8 +11,109 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from train.loss_scale import LossScale
 from train.tasks.metrics import Metrics
+
+
+def moved_average(average: Any, new: Any, updates: jax.Array, decay: float) -> Any:
+    """The geometric average of all values so far, the newest included.
+
+    With p_s the value after update s and d the decay::
+
+        average_t = Σ_s d^(t-s) p_s / Σ_s d^(t-s),   s = 1 … t
+                  = average_(t-1) + (1 - d) / (1 - d^t) · (p_t - average_(t-1))
+
+    The first is p_1 itself: nothing of the initial values is in it, so there is no
+    bias to correct.
+
+    Args:
+        average: tree of average_(t-1).
+        new: the same tree of p_t.
+        updates: () integer, t.
+        decay: d, in (0, 1).
+
+    Returns:
+        The tree of average_t, in the dtypes of `average`.
+    """
+    # 1 - d^t loses digits for a d near 1 and a small t; expm1 does not.
+    share = (1 - decay) / -jnp.expm1(updates * math.log(decay))
+
+    def move(old, value):
+        weight = share.astype(old.dtype)
+        return (1 - weight) * old + weight * value
+
+    return jax.tree.map(move, average, new)
+
+
+FIRST = 2.0**16
+LARGEST = 2.0**24
+# Updates after which a larger scale is tried.
+PATIENCE = 2000
+
+
+@flax.struct.dataclass
+class LossScale:
+    """What a loss is multiplied by before it is differentiated.
+
+    Gradients below 6e-8 are 0 in float16, so they are computed S times as large and
+    divided by S in float32. S is a power of two, which costs no digit; it is as large
+    as the gradients allow, since one beyond 65504 is infinite:
+
+    * gradients that are not finite: the update is left out and S halved, down to 1;
+    * 2,000 updates since that or the last of these: S is doubled, up to 2^24.
+
+    Reference: Micikevicius et al. 2018, arXiv:1710.03740, section 3.2.
+
+    Attributes:
+        value: () float32, S.
+        good: () int32, updates since then.
+        overflows: () int32, of the steps, those whose update was left out for it.
+    """
+
+    value: jax.Array
+    good: jax.Array
+    overflows: jax.Array
+
+    @classmethod
+    def first(cls) -> "LossScale":
+        """That of the first step, 2^16."""
+        counters = (jnp.zeros((), jnp.int32) for _ in range(2))
+        return cls(jnp.asarray(FIRST, jnp.float32), *counters)
+
+    def scaled(self, loss_of: Callable[..., tuple[jax.Array, Any]]):
+        """The function `loss_of(…) -> (loss, aux)` with S · loss."""
+
+        def scaled_loss_of(*args):
+            loss, aux = loss_of(*args)
+            return self.value * loss, aux
+
+        return scaled_loss_of
+
+    def unscaled(self, gradients: Any) -> Any:
+        """The gradients of the loss, of those of S · loss."""
+        return jax.tree.map(lambda g: g / self.value, gradients)
+
+    def after_update(self) -> "LossScale":
+        """That of the step after an update."""
+        good = self.good + 1
+        grows = good == PATIENCE
+        larger = jnp.minimum(2 * self.value, LARGEST)
+        return LossScale(
+            value=jnp.where(grows, larger, self.value),
+            good=jnp.where(grows, 0, good),
+            overflows=self.overflows,
+        )
+
+    def after_overflow(self) -> "LossScale":
+        """That of the step after an update left out."""
+        return LossScale(
+            value=self.value / 2,
+            good=jnp.zeros_like(self.good),
+            overflows=self.overflows + 1,
+        )
+
+    def numbers(self) -> dict[str, float | int]:
+        """What a run records of it."""
+        return {"loss_scale": float(self.value), "overflows": int(self.overflows)}
 
 
 @flax.struct.dataclass

@@ -15,8 +15,7 @@ from prm_flax.interop.torch import read_pth
 from train.cli import load_config, main
 from train.config import Init
 from train.experiment import build
-from train.init_file import read_init
-from train.initialization import first_state
+from train.initialization import first_state, read_init
 from train.predict import look
 
 pytestmark = needs_samples

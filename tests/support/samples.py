@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from train.data.datasets import imagenet_samples as samples
+from train.data.datasets import imagenet_samples
 
 needs_samples: Callable[[Any], Any] = pytest.mark.skipif(
-    any(samples.missing(package) for package in samples.PACKAGES),
+    any(imagenet_samples.missing(package) for package in imagenet_samples.PACKAGES),
     reason="the public MobileNetV2 is not on this machine: make weights",
 )
-FOLDER = samples.folder()
-WEIGHTS = FOLDER / next(iter(samples.WEIGHTS.files))
+FOLDER = imagenet_samples.folder()
+WEIGHTS = FOLDER / next(iter(imagenet_samples.WEIGHTS.files))

@@ -74,7 +74,7 @@ def step(mode: str, folder: str) -> None:
     from train import sharding
     from train.checkpoints.manager import Checkpoints
     from train.config import Config
-    from train.data.order import Shard
+    from train.data.input import Shard
     from train.distributed import joined
     from train.tasks.metrics import Metrics
 

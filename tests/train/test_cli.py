@@ -7,7 +7,7 @@ from prm_flax import list_models
 from train import cli
 from train.cli import COMMANDS, load_config, main, parse
 from train.config import Config, Init
-from train.leave import LINE
+from train.preemption import LINE
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train import sharding
-from train.data.pipeline import eval_batches
-from train.data.source import ArraySource
+from train.data.records.arrays import ArraySource, eval_batches
 from train.evaluate import Stopped, evaluate
 from train.state import TrainState, init_state
 from train.step import make_eval_step, make_predict_step

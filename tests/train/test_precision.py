@@ -10,10 +10,10 @@ import pytest
 
 from prm_flax import create_model
 from train.config import Optim
-from train.mixup import make_mix
 from train.optim import make_optimizer
 from train.state import init_state
 from train.step import make_train_step, normalize
+from train.tasks.mixup import make_mix
 
 IMAGE = (8, 8, 1)
 model_of = functools.cache(

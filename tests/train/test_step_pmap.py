@@ -10,7 +10,7 @@ import pytest
 from support.nets import Net, batch, new_state, new_step
 
 from train import sharding
-from train.mixup import make_mix
+from train.tasks.mixup import make_mix
 
 AXIS = "data"
 DEVICES = 4

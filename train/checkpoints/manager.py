@@ -13,12 +13,10 @@ from typing import Any
 import jax
 from etils import epath
 
-from train.agree import any_process, from_first
 from train.checkpoints import manifest, steps
 from train.checkpoints.leaves import different
 from train.checkpoints.store import CheckpointError, Store
-from train.console import say
-from train.distributed import on_first
+from train.distributed import any_process, from_first, on_first, say
 from train.state import TrainState
 from train.workdir.files import FULL, is_local
 

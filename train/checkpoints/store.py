@@ -1,15 +1,61 @@
 """One step's folder, written and read by Orbax: the only place that knows it."""
 
+import asyncio
 import contextlib
+import importlib
 import logging
-from typing import Any
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import orbax.checkpoint as ocp
 from etils import epath
 
-from train import whole_saves
 from train.checkpoints.leaves import differences
 from train.state import TrainState
+
+# Where Orbax runs a part of a save; no option leads there.
+MODULE, FUNCTION = "orbax.checkpoint._src.asyncio_utils", "_run_sync_via_new_loop"
+
+Value = TypeVar("Value")
+
+
+def run_to_the_end(work: Coroutine[Any, Any, Value]) -> Value:
+    """Runs it in a new event loop, which is closed when all of its tasks have ended."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        rest = asyncio.gather(*asyncio.all_tasks(loop), return_exceptions=True)
+        loop.run_until_complete(_both(rest, loop.shutdown_default_executor()))
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def _both(tasks: Any, threads: Any) -> None:
+    await tasks
+    await threads
+
+
+def install_run_to_the_end() -> None:
+    """Makes Orbax use it.
+
+    A version without this place goes on as it is: its threads are waited for all the
+    same, and a folder in which a file appears late is removed again, by `steps.remove`.
+    """
+    with contextlib.suppress(ImportError):
+        module = importlib.import_module(MODULE)
+        if hasattr(module, FUNCTION):
+            setattr(module, FUNCTION, run_to_the_end)
+
+
+def wait_for_threads() -> None:
+    """Waits for the threads in which Orbax writes."""
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("orbax."):
+            # Its own join raises what happened in it, which is known.
+            threading.Thread.join(thread)
 
 
 class CheckpointError(RuntimeError):
@@ -24,7 +70,7 @@ class Store:
         # full disk a line for every array.
         for name in ("absl", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        whole_saves.install()
+        install_run_to_the_end()
         self.orbax = ocp.AsyncCheckpointer(
             ocp.CompositeCheckpointHandler(
                 state=ocp.StandardCheckpointHandler(), notes=ocp.JsonCheckpointHandler()
@@ -46,7 +92,7 @@ class Store:
         try:
             self.orbax.save(folder, args=items)
         except Exception:
-            whole_saves.wait_for_threads()
+            wait_for_threads()
             raise
 
     def wait(self) -> None:
@@ -54,7 +100,7 @@ class Store:
         try:
             self.orbax.wait_until_finished()
         finally:
-            whole_saves.wait_for_threads()
+            wait_for_threads()
 
     def read(self, folder: epath.Path, like: TrainState) -> tuple[TrainState, Any]:
         """The state and its notes.
@@ -86,4 +132,4 @@ class Store:
         try:
             self.orbax.close()
         finally:
-            whole_saves.wait_for_threads()
+            wait_for_threads()

@@ -11,10 +11,9 @@ import numpy as np
 from train.data.images.crops import CROP_WORDS, random_resized_crop, resize_centre_crop
 from train.data.images.decode import BadImage
 from train.data.images.randaugment import randaugment, words_needed
-from train.data.input import DataError
-from train.data.order import Shard, order
+from train.data.input import DataError, Shard
 from train.data.records.base import Record, Records
-from train.data.rng import words_at
+from train.data.rng import order, words_at
 
 Example = dict[str, Any]
 

@@ -1,12 +1,50 @@
 """What the program asks of its images, whatever they are kept in."""
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 Batch = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of the processes that share every batch.
+
+    Attributes:
+        index: which one, from 0.
+        count: how many there are.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def rows(self, batch_size: int) -> slice:
+        """The rows of a batch that are this process's; all have equally many.
+
+        Args:
+            batch_size: images in the whole batch, a multiple of `count`.
+
+        Returns:
+            A slice of `batch_size` / `count` rows.
+
+        Raises:
+            ValueError: the batch does not divide.
+        """
+        if batch_size % self.count:
+            raise ValueError(
+                f"a batch must divide among the processes: got {batch_size} images and "
+                f"{self.count} processes"
+            )
+        share = batch_size // self.count
+        return slice(self.index * share, (self.index + 1) * share)
+
+
+# A run of one process.
+ALONE = Shard()
 
 
 class DataError(RuntimeError):

@@ -1,68 +1,66 @@
-"""Twenty photos of ImageNet's classes, to test a network on where ImageNet is not."""
+"""Any image file as a network gets it: what `predict` looks at."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from train.data.datasets.imagenet_samples import NAMES, PHOTOS, class_names, locate
-from train.data.digest import digest
-from train.data.records.base import MAX_BYTES, Record, RecordSplits, read_file
+import numpy as np
+from PIL import Image
+
+from train.data.examples import Sizes
+from train.data.images.decode import BadImage
 
 
-@dataclass(frozen=True)
-class Photos:
-    """Photos whose names end in their labels.
-
-    Attributes:
-        paths: of the photos.
-        class_names: the name of each class, in the order of the labels.
-        max_bytes: of an image file.
-    """
-
-    paths: tuple[Path, ...]
-    class_names: tuple[str, ...]
-    max_bytes: int
-
-    @property
-    def digest(self) -> str:
-        """Of the photos' names and sizes."""
-        return digest(
-            p for path in self.paths for p in (path.name, path.stat().st_size)
-        )
-
-    def __len__(self) -> int:
-        """Number of photos."""
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Record:
-        """Read one photo, as `Records` says."""
-        path = self.paths[index]
-        label = int(path.stem.rpartition("_")[2])
-        return Record(read_file(path, self.max_bytes), label, path.name)
-
-    def name(self, index: int) -> str:
-        """Say where a photo lies, for messages."""
-        return str(self.paths[index])
-
-
-def load_photos(root: str, *, max_bytes: int = MAX_BYTES) -> RecordSplits:
-    """List the photos; they are too few to be parted and the same to train and test.
+def cut_photo(path: Path, sizes: Sizes, max_bytes: int) -> np.ndarray:
+    """An image file as test images of image files are cut.
 
     Args:
-        root: the folder of the photos, see `photo_folder`.
-        max_bytes: of an image file.
-    """
-    paths = tuple(Path(root, name) for name in PHOTOS.files)
-    photos = Photos(paths, class_names(), max_bytes)
-    return RecordSplits(train=photos, test=photos)
+        path: of the file.
+        sizes: how they are cut.
+        max_bytes: most bytes that are read.
 
-
-def photo_folder(fetch: bool = True) -> str:
-    """The folder of the photos and the classes' names, which are fetched if need be.
-
-    Args:
-        fetch: whether they may be fetched.
+    Returns:
+        uint8 (s, s, 3).
 
     Raises:
-        FileNotFoundError: they are not here and cannot be fetched.
+        ValueError: it is no image file, or too large.
     """
-    return str(locate(NAMES, PHOTOS, fetch=fetch))
+    try:
+        if path.stat().st_size > max_bytes:
+            raise BadImage(f"more than {max_bytes:,} bytes")
+        return sizes.cut_test(path.read_bytes())
+    except (OSError, BadImage) as error:
+        raise ValueError(f"images must be image files: {path}: {error}.") from error
+
+
+def fit_photo(
+    path: Path, image_shape: tuple[int, int, int], max_pixels: int
+) -> np.ndarray:
+    """An image file in the size and colours of images that are kept as arrays.
+
+    Args:
+        path: of the file.
+        image_shape: (h, w, c); with c = 1 it becomes grey.
+        max_pixels: most that its header may state.
+
+    Returns:
+        uint8 (h, w, c).
+
+    Raises:
+        ValueError: it is no image file, or too large.
+    """
+    height, width, channels = image_shape
+    try:
+        with Image.open(path) as image:
+            _check_pixels(path, *image.size, max_pixels)
+            plain = image.convert("L" if channels == 1 else "RGB")
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"images must be image files: {path}: {error}.") from error
+    fitted = plain.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(fitted, np.uint8).reshape(image_shape)
+
+
+def _check_pixels(path: Path, width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise ValueError(
+            f"images must have at most {most:,} pixels (data.max_image_pixels): {path} "
+            f"has {width} × {height}."
+        )

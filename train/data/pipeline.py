@@ -1,168 +1,241 @@
-"""From a source to batches: any step's batch can be asked for at any time."""
+"""The batches of a run: of images in memory, or in files of whatever format."""
 
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+import logging
+import math
+from collections.abc import Generator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TypeVar
+from pathlib import Path
 
 import numpy as np
 
-from train.data.augment import Draws, draw, random_crop_flip
-from train.data.input import Batch
-from train.data.order import ALONE, Shard, order
-from train.data.source import ArraySource
-
-T = TypeVar("T")
+from train.data.examples import Sizes, TestExamples, TrainExamples
+from train.data.images.decode import BadImage, decode
+from train.data.input import ALONE, Batch, Shard
+from train.data.photos import cut_photo, fit_photo
+from train.data.prefetch import prefetch
+from train.data.records.arrays import Splits, TrainBatches, eval_batches
+from train.data.records.base import Records, RecordSplits
+from train.data.workers import check_shared_memory, stream
 
 
 @dataclass(frozen=True, eq=False)
-class TrainBatches:
-    """Shuffled, augmented batches, each a function of (seed, step) alone.
-
-    Every epoch visits the images in an order of its own, each at most once; the
-    images that do not fill a last batch are left out of that epoch.
+class ArrayInput:
+    """An `Input` of arrays.
 
     Attributes:
-        source: the images.
-        batch_size: images in a batch, over all devices and processes.
+        splits: training and test images.
+        batch_size: of training, over all processes.
+        eval_batch_size: of testing, over all processes.
         seed: decides order, crops and flips.
         crop_padding: pixels of padding for random crops; 0 for no crops.
         flip: whether to mirror at random.
-        shard: whose rows of the batches are made.
-
-    Raises:
-        ValueError: the batch is empty or larger than the source, or the padding is
-            negative.
+        depth: batches made ahead.
+        largest: most pixels of an image file that `read` accepts.
+        shard: this process among those of the run.
     """
 
-    source: ArraySource
+    splits: Splits
     batch_size: int
+    eval_batch_size: int
     seed: int
     crop_padding: int = 0
     flip: bool = False
+    depth: int = 2
+    largest: int = 100_000_000
     shard: Shard = ALONE
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that make no batch."""
-        if not 1 <= self.batch_size <= len(self.source):
-            raise ValueError(
-                "batch_size must lie between 1 and the number of images: got "
-                f"batch_size {self.batch_size} and {len(self.source)} images; use a "
-                "smaller batch or more images"
-            )
-        if self.crop_padding < 0:
-            raise ValueError(
-                f"crop_padding counts pixels from 0 up: got {self.crop_padding}; 0 "
-                "means no random crops"
-            )
+    skipped: int = 0
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Full batches in one pass over the images."""
-        return len(self.source) // self.batch_size
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class, in the order of the labels."""
+        return self.splits.train.class_names
 
-    def __call__(self, step: int) -> Batch:
-        """Make the batch of one step.
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape (h, w, c) of one image."""
+        return self.splits.train.image_shape
 
-        Args:
-            step: counted from 0 over the whole run.
+    @property
+    def train_images(self) -> int:
+        """Images to train on."""
+        return len(self.splits.train)
 
-        Returns:
-            image uint8 (b, h, w, c), label int32 (b,), index int32 (b,): the images'
-            places in the source.
+    @property
+    def test_images(self) -> int:
+        """Images to test on."""
+        return len(self.splits.test)
 
-        Raises:
-            ValueError: `step` is negative.
-        """
-        if step < 0:
-            raise ValueError(f"steps count from 0 up: got {step}")
-        epoch, batch = divmod(step, self.steps_per_epoch)
-        visits = order(self.seed, epoch, len(self.source))
-        index = visits[batch * self.batch_size : (batch + 1) * self.batch_size]
-        index = index[self.shard.rows(self.batch_size)]
-        return {
-            "image": self._augment(self.source.images[index], index, epoch),
-            "label": self.source.labels[index],
-            "index": index,
-        }
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Of the lists of training and of test images."""
+        return self.splits.train.digest, self.splits.test.digest
 
-    def _augment(self, images: np.ndarray, index: np.ndarray, epoch: int) -> np.ndarray:
-        if not (self.crop_padding or self.flip):
-            return images
-        draws = _draws(self.seed, epoch, len(self.source), self.crop_padding, self.flip)
-        return random_crop_flip(images, draws.take(index), self.crop_padding)
-
-
-def eval_batches(
-    source: ArraySource, batch_size: int, shard: Shard = ALONE
-) -> Generator[Batch]:
-    """Walk through a source in order, every image exactly once.
-
-    Args:
-        source: the images.
-        batch_size: the same for all batches, so that one compiled step serves.
-        shard: whose rows of the batches are made, b of them.
-
-    Yields:
-        image uint8 (b, h, w, c), label int32 (b,), mask float32 (b,): 1 for an image,
-        0 for the black images of label 0 that fill up the last batch.
-
-    Raises:
-        ValueError: `batch_size` is not positive.
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1: got {batch_size}")
-    for start in range(0, len(source), batch_size):
-        part = slice(start, start + batch_size)
-        images, labels = source.images[part], source.labels[part]
-        fill = batch_size - len(labels)
-        whole = {
-            "image": np.pad(images, ((0, fill), (0, 0), (0, 0), (0, 0))),
-            "label": np.pad(labels, (0, fill)),
-            "mask": np.pad(np.ones(len(labels), np.float32), (0, fill)),
-        }
-        rows = shard.rows(batch_size)
-        yield {name: array[rows] for name, array in whole.items()}
-
-
-def prefetch(
-    make: Callable[[int], T], start: int, stop: int, depth: int = 2
-) -> Generator[T]:
-    """Make batches in a background thread, ahead of their use and in order.
-
-    Args:
-        make: the batch of a step, such as a `TrainBatches`.
-        start: the first step.
-        stop: the step after the last.
-        depth: how many batches may wait.
-
-    Yields:
-        make(start), ..., make(stop - 1). What `make` raises is raised here, at the
-        step it belongs to; closing or dropping the generator ends the thread.
-
-    Raises:
-        ValueError: `depth` is not positive.
-    """
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1: got {depth}")
-    pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
-    try:
-        ahead = deque(
-            pool.submit(make, s) for s in range(start, min(start + depth, stop))
+    def train(self, start: int, stop: int) -> Generator[Batch]:
+        """This process's rows of the batches of steps start..stop - 1."""
+        make = TrainBatches(
+            self.splits.train,
+            self.batch_size,
+            self.seed,
+            self.crop_padding,
+            self.flip,
+            self.shard,
         )
-        for step in range(start, stop):
-            batch = ahead.popleft().result()
-            if step + depth < stop:
-                ahead.append(pool.submit(make, step + depth))
+        return prefetch(make, start, stop, self.depth)
+
+    def test(self) -> Generator[Batch]:
+        """This process's rows of the test batches."""
+        return eval_batches(self.splits.test, self.eval_batch_size, self.shard)
+
+    def sample(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first test images and their labels."""
+        test = self.splits.test
+        return test.images[:count], test.labels[:count]
+
+    def read(self, path: Path) -> np.ndarray:
+        """An image file in the size and colours of the data set."""
+        return fit_photo(path, self.image_shape, self.largest)
+
+
+log = logging.getLogger("train")
+
+
+class RecordInput:
+    """An `Input` of image files, decoded in worker processes.
+
+    Args:
+        splits: the image files.
+        sizes: how they are cut.
+        batch_size: of training, over all processes.
+        eval_batch_size: of testing, over all processes.
+        seed: decides order, crops, flips and RandAugment.
+        skip_bad: whether bad images are skipped; else they are errors.
+        max_bytes: most bytes of a file that `read` accepts.
+        randaugment: operations; 0 for none.
+        magnitude: RandAugment's strength.
+        workers: processes that decode; 0 for threads.
+        prefetch: batches that each worker makes ahead.
+        shard: this process among those of the run.
+
+    Raises:
+        ValueError: the machine has too little shared memory for the workers.
+    """
+
+    def __init__(
+        self,
+        splits: RecordSplits,
+        sizes: Sizes,
+        *,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int = 0,
+        skip_bad: bool = False,
+        max_bytes: int = 64 << 20,
+        randaugment: int = 0,
+        magnitude: float = 9.0,
+        workers: int = 0,
+        prefetch: int = 2,
+        shard: Shard = ALONE,
+    ):
+        self.splits, self.sizes, self.max_bytes = splits, sizes, max_bytes
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.workers, self.prefetch, self.shard = workers, prefetch, shard
+        self.skipped = 0
+        self._check_room()
+        self._train = TrainExamples(
+            splits.train,
+            sizes,
+            batch_size,
+            seed,
+            skip_bad,
+            shard,
+            randaugment,
+            magnitude,
+        )
+        self._test = TestExamples(splits.test, sizes, eval_batch_size, skip_bad, shard)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class, in the order of the labels."""
+        return self.splits.train.class_names
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape (h, w, c) of one image, as the network gets it."""
+        return self.sizes.image_size, self.sizes.image_size, 3
+
+    @property
+    def train_images(self) -> int:
+        """Images to train on."""
+        return len(self.splits.train)
+
+    @property
+    def test_images(self) -> int:
+        """Images to test on."""
+        return len(self.splits.test)
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Of the lists of training and of test images."""
+        return self.splits.train.digest, self.splits.test.digest
+
+    def train(self, start: int, stop: int) -> Generator[Batch]:
+        """This process's rows of the batches of steps start..stop - 1."""
+        share = self.batch_size // self.shard.count
+        places = range(start * share, stop * share)
+        for batch in self._stream(self._train, places, share):
+            self._report(self.splits.train, batch)
             yield batch
-    finally:
-        # Without waiting: the consumer may be leaving because of an error.
-        pool.shutdown(wait=False, cancel_futures=True)
 
+    def test(self) -> Generator[Batch]:
+        """This process's rows of the test batches."""
+        share = self.eval_batch_size // self.shard.count
+        batches = -(-self.test_images // self.eval_batch_size)
+        for batch in self._stream(self._test, range(batches * share), share):
+            self._report(self.splits.test, batch)
+            del batch["index"]
+            yield batch
 
-# A few epochs: training is in one, its prefetching may be in the next.
-@lru_cache(maxsize=4)
-def _draws(seed: int, epoch: int, images: int, padding: int, flip: bool) -> Draws:
-    return draw(seed, epoch, images, padding=padding, flip=flip)
+    def sample(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first test images that can be decoded, and their labels."""
+        # Its own order: place i is image i in every process.
+        look = TestExamples(self.splits.test, self.sizes, 1, True, ALONE)
+        examples = (look(index) for index in range(self.test_images))
+        good = itertools.islice((e for e in examples if e["mask"]), count)
+        images, labels = zip(*((e["image"], e["label"]) for e in good), strict=True)
+        return np.stack(images), np.stack(labels)
+
+    def read(self, path: Path) -> np.ndarray:
+        """An image file as the test images are cut."""
+        return cut_photo(path, self.sizes, self.max_bytes)
+
+    def _stream(self, examples, places: range, share: int) -> Generator[Batch]:
+        return stream(
+            examples, places, share, workers=self.workers, prefetch=self.prefetch
+        )
+
+    def _check_room(self) -> None:
+        """Workers of training and of testing may hold their batches at one time."""
+        share = (self.batch_size + self.eval_batch_size) // self.shard.count
+        # Those made ahead, one in the making, one in use.
+        batches = self.workers * (self.prefetch + 2)
+        check_shared_memory(batches * share * math.prod(self.image_shape))
+
+    def _report(self, records: Records, batch: Batch) -> None:
+        """Counts and names the bad images that a batch was made without."""
+        skipped = batch.pop("skipped")
+        for row in np.flatnonzero(skipped):
+            for offset in range(skipped[row]):
+                bad = (int(batch["index"][row]) + offset) % len(records)
+                self.skipped += 1
+                log.warning(
+                    "skipped %s: %s", records.name(bad), self._why(records, bad)
+                )
+
+    def _why(self, records: Records, index: int) -> str:
+        """The reason, found again here: workers hand over numbers only."""
+        try:
+            decode(records[index].data, max_pixels=self.sizes.max_pixels)
+        except BadImage as error:
+            return str(error)
+        return "it can be read now"

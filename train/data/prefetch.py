@@ -1,11 +1,49 @@
-"""Batches on the devices ahead of their use, and how long the loop waited for them."""
+"""Batches made ahead, and on the devices ahead of their use."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from train.data.input import Batch
+
+T = TypeVar("T")
+
+
+def prefetch(
+    make: Callable[[int], T], start: int, stop: int, depth: int = 2
+) -> Generator[T]:
+    """Make batches in a background thread, ahead of their use and in order.
+
+    Args:
+        make: the batch of a step, such as a `TrainBatches`.
+        start: the first step.
+        stop: the step after the last.
+        depth: how many batches may wait.
+
+    Yields:
+        make(start), ..., make(stop - 1). What `make` raises is raised here, at the
+        step it belongs to; closing or dropping the generator ends the thread.
+
+    Raises:
+        ValueError: `depth` is not positive.
+    """
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1: got {depth}")
+    pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+    try:
+        ahead = deque(
+            pool.submit(make, s) for s in range(start, min(start + depth, stop))
+        )
+        for step in range(start, stop):
+            batch = ahead.popleft().result()
+            if step + depth < stop:
+                ahead.append(pool.submit(make, step + depth))
+            yield batch
+    finally:
+        # Without waiting: the consumer may be leaving because of an error.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Feed:

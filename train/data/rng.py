@@ -1,6 +1,7 @@
 """Random numbers that are a function of their name: there is no state to save."""
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 
@@ -87,3 +88,22 @@ def below(bound: int, random_words: np.ndarray) -> np.ndarray:
 def _key(seed: int, epoch: int, stream: str) -> int:
     name = hashlib.sha256(f"{seed}/{epoch}/{stream}".encode()).digest()
     return int.from_bytes(name[:16], "little")
+
+
+# A few epochs: training is in one, its prefetching may be in the next.
+@lru_cache(maxsize=4)
+def order(seed: int, epoch: int, images: int) -> np.ndarray:
+    """The order in which an epoch visits the images.
+
+    Args:
+        seed: the run's seed.
+        epoch: the pass over the data.
+        images: n, how many there are.
+
+    Returns:
+        int32 (n,), each of 0..n-1 once; read-only, shared by all who ask.
+    """
+    shuffled = np.argsort(words(seed, epoch, "order", images), kind="stable")
+    shuffled = shuffled.astype(np.int32)
+    shuffled.flags.writeable = False
+    return shuffled

@@ -11,23 +11,20 @@ from typing import NamedTuple
 import numpy as np
 
 from train.config import Config
-from train.data.datasets.fake import fake
+from train.data.datasets.fake import FakeInput, fake
 from train.data.datasets.fashion_mnist import load_fashion_mnist
 from train.data.datasets.idx import load_idx
 from train.data.datasets.image_folder import load_image_folder
+from train.data.datasets.imagenet_samples import load_photos, photo_folder
 from train.data.datasets.solar_cells import load_solar_cells
 from train.data.datasets.solar_files import locate as locate_solar_cells
 from train.data.datasets.tfds import load_imagenet
 from train.data.examples import Sizes
-from train.data.fake_input import FakeInput
-from train.data.input import Input
-from train.data.order import Shard
-from train.data.photos import load_photos, photo_folder
-from train.data.reading import cut_photo, fit_photo
-from train.data.records.arrays import ArrayInput
+from train.data.input import Input, Shard
+from train.data.photos import cut_photo, fit_photo
+from train.data.pipeline import ArrayInput, RecordInput
+from train.data.records.arrays import Splits
 from train.data.records.base import RecordSplits
-from train.data.records.input import RecordInput
-from train.data.source import Splits
 
 
 class Source(NamedTuple):

@@ -16,7 +16,7 @@ import grain
 from absl import flags
 
 from train.data.input import Batch, DataError
-from train.leave import SENT_TO_ALL, unheard
+from train.preemption import SENT_TO_ALL, unheard
 
 # Linux, <sys/prctl.h>: the signal that a process gets when its parent is gone.
 PR_SET_PDEATHSIG = 1

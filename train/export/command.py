@@ -12,11 +12,10 @@ import numpy as np
 from prm_flax.interop import safetensors
 from prm_flax.interop.shapes import flatten
 from train.config import Config, Export
-from train.console import say
-from train.distributed import on_first
+from train.distributed import on_first, say
 from train.evaluate import weights_of
 from train.experiment import Experiment, workdir_of
-from train.export import load as loader
+from train.export import load
 from train.export.program import PLATFORMS, make_program
 from train.export.weights import Network, network_of, save_weights
 from train.workdir.files import local
@@ -71,7 +70,7 @@ def export(network: Network, folder: Path, *, fold: bool = False) -> None:
     _check_weights(weights, network.variables)
     (folder / "model.stablehlo").write_bytes(program)
     (folder / "export.json").write_text(json.dumps(_described(network, fold), indent=1))
-    shutil.copyfile(Path(loader.__file__), folder / "load.py")
+    shutil.copyfile(Path(load.__file__), folder / "load.py")
     if (folder / "model.stablehlo").read_bytes() != program:
         raise OSError(f"{folder}/model.stablehlo is not what was written.")
 

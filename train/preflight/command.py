@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from train.config import Config, Preflight
-from train.console import say
+from train.distributed import say
 from train.preflight.batch_search import Tried, largest
 from train.preflight.chips import SCALING, Topology, parse_topology
 from train.preflight.compile import build_step, prepare, with_batch
-from train.preflight.estimate import Estimate, estimate
-from train.preflight_text import SCALING_HEAD, describe, gib, scaling_row
+from train.preflight.estimate import (
+    SCALING_HEAD,
+    Estimate,
+    describe,
+    estimate,
+    gib,
+    scaling_row,
+)
 from train.validate import check_shares
 
 REMEDIES = (

@@ -92,7 +92,7 @@ def build_step(config: Config, topology: Topology, per_device_batch: int) -> Bui
             "--parallel jit. Both compute the same."
         )
     check_options(config, topology.devices)
-    mesh = sharding.make_mesh(_devices(topology))
+    mesh = sharding.make_mesh(devices_of(topology))
     images = sketch(config)
     check_images(config, images.train_images)
     experiment = assemble(config, mesh, images)
@@ -114,7 +114,8 @@ def with_batch(config: Config, devices: int, per_device_batch: int) -> Config:
     return dataclasses.replace(config, batch_size=images, eval_batch_size=images)
 
 
-def _devices(topology: Topology) -> list[Any]:
+def devices_of(topology: Topology) -> list[Any]:
+    """The devices of a topology, none of which need be here."""
     chip, shape = topology.chip, "x".join(map(str, topology.shape))
     if chip.kind == "tpu":
         options = {"topology_name": f"{topology.name}:{shape}"}

@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from train.config import Config
-from train.data.fake_input import FakeInput
-from train.data.order import ALONE
+from train.data.datasets.fake import FakeInput
+from train.data.input import ALONE
 from train.data.sources import SOURCES
 
 

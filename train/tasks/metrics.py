@@ -1,10 +1,29 @@
 """Loss, top-1 and top-5, averaged over images."""
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 from clu import metrics as clu_metrics
+from clu import parameter_overview
+
+
+def parameter_table(params: Any) -> str:
+    """Name, shape, type and size of every parameter."""
+    return parameter_overview.get_parameter_overview(params, include_stats=False)
+
+
+def parameter_line(params: Any) -> str:
+    """Trainable numbers of each module of the network."""
+    sizes = {name: _size(tree) for name, tree in params.items()}
+    return ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+
+
+def _size(tree: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
 
 Average = clu_metrics.Average
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from etils import epath
 
-from train.console import say
+from train.distributed import say
 from train.workdir.files import write_whole
 
 FILE = ".owner"

@@ -13,10 +13,9 @@ from etils import epath
 
 from prm_flax.errors import unknown
 from prm_flax.printable import printable
-from train.agree import same_everywhere
-from train.console import say
 from train.data.input import Input
-from train.data.shards import shorten
+from train.data.records.base import shorten
+from train.distributed import same_everywhere, say
 from train.workdir.files import write_whole
 from train.workdir.lock import WorkdirError
 

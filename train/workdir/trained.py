@@ -9,14 +9,12 @@ import jax
 from train import sharding
 from train.checkpoints.manager import CheckpointError, Checkpoints
 from train.config import Config, Data, Optim
-from train.console import say
-from train.data.input import Input
-from train.data.order import Shard
+from train.data.input import Input, Shard
 from train.data.sources import SOURCES, photo_reader
 from train.data.trained import PhotosOnly, Relabelled
+from train.distributed import say
 from train.experiment import Experiment, assemble, build, check_options, workdir_of
-from train.init_file import read_about, read_init
-from train.initialization import first_state, uses_file
+from train.initialization import first_state, read_about, read_init, uses_file
 from train.state import TrainState
 from train.workdir.run_data import ImageList, labels_by_name, old_run, read_data
 from train.workdir.same_config import FREE_TO_USE, check_same, recorded

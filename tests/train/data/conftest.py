@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.data.source import ArraySource
+from train.data.records.arrays import ArraySource
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from train.data.download import (
     publish,
     tfds_originals,
 )
-from train.data.source import Splits
+from train.data.records.arrays import Splits
 
 VARIABLE = "PRM_DATA_DIR"
 SYSTEM = Path("/usr/share/datasets/fashion-mnist")

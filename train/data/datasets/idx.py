@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train.data.source import ArraySource, Splits
+from train.data.records.arrays import ArraySource, Splits
 
 IMAGE_FILES = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
 LABEL_FILES = ("train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte")

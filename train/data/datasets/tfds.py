@@ -9,11 +9,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from train.data.example_records import ExampleRecords
 from train.data.records.array_record import open_array_records
-from train.data.records.base import MAX_BYTES, Records, RecordSplits
+from train.data.records.base import MAX_BYTES, Records, RecordSplits, shorten
+from train.data.records.tf_example import ExampleRecords
 from train.data.records.tfrecord import open_tfrecords
-from train.data.shards import shorten
 
 FORMATS = {"array_record": open_array_records, "tfrecord": open_tfrecords}
 _INFO = "dataset_info.json"

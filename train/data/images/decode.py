@@ -15,13 +15,12 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from train.data.images.containers import check_png_rows
+from train.data.images.containers import check_png_rows, read_header
 from train.data.images.header import BadImage, Header, Part
 from train.data.images.orientation import upright
-from train.data.sniff import read_header
 
 try:
-    from train.data.turbo import turbo
+    from train.data.images.turbo import turbo
 except ImportError:
     turbo = None
 

@@ -16,8 +16,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 
 from train.data.digest import Part
 from train.data.images.decode import BadImage
-from train.data.records.base import locate
-from train.data.shards import OPEN_FILES, check_counts, check_record
+from train.data.records.base import OPEN_FILES, check_counts, check_record, locate
 
 # As the reader's documentation has it for random access.
 _OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
