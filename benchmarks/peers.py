@@ -1,5 +1,6 @@
 """Time on this machine against others' programs, in turn, in one process."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from train import sharding
 from train.experiment import Experiment
 from train.optim import make_optimizer
 from train.state import init_state
-from train.step import make_train_step, normalize
+from train.step import make_train_step
 
 PACKAGES = (*wall.PACKAGES, "torch")
 TIMED = True
@@ -93,9 +94,9 @@ def _networks() -> Row:
 def _with_their_network(ours: Experiment) -> Experiment:
     config, model = ours.config, flax_example.models().ResNet50(num_classes=1000)
     optimizer = make_optimizer(config.optim, ours.schedule)
-    prepare = partial(normalize, mean=config.data.mean, std=config.data.std)
-    step = partial(make_train_step(model, optimizer, prepare), axis="batch")
-    init = partial(init_state, model, optimizer, ours.input.image_shape, config.seed)
+    task = dataclasses.replace(ours.task, model=model)  # pyright: ignore
+    step = partial(make_train_step(task, optimizer), axis="batch")
+    init = partial(init_state, task, optimizer, config.seed)
     # Its batch norm wants an axis of this name.
     mesh = jax.make_mesh((1,), ("batch",), devices=jax.devices()[:1])
     whole, shared = PartitionSpec(), PartitionSpec("batch")

@@ -16,7 +16,7 @@ from train import sharding
 from train.data.input import Batch
 from train.experiment import Experiment, assemble
 from train.preflight.compile import with_batch
-from train.preflight.input_shapes import sketch
+from train.tasks.classification_setup import sketch
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
 TIMED = True
@@ -69,5 +69,5 @@ class Training:
 
 def forward(experiment: Experiment) -> Callable[[], jax.Array]:
     """The logits of the images."""
-    state, images = experiment.init(), jax.device_put(batch()["image"])
+    state, images = experiment.init(), jax.device_put(batch())
     return lambda: experiment.predict_step(state, images)

@@ -76,7 +76,7 @@ def answers(experiment: Experiment, variables: Mapping[str, Any]) -> Answers:
     labels: list[np.ndarray] = []
     for batch in experiment.input.test():
         shown = np.asarray(batch["mask"]) > 0
-        logits = np.asarray(experiment.predict_step(state, batch["image"]), np.float64)
+        logits = np.asarray(experiment.predict_step(state, batch), np.float64)
         rows.append(_softmax(logits)[shown])
         labels.append(np.asarray(batch["label"])[shown])
     return Answers(

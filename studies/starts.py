@@ -45,8 +45,9 @@ def write(case: Case, seed: int, file: Path) -> None:
     """The weights of `python -m train fit` with this seed, but for the case's start."""
     experiment = build(config_of(case, {"seed": seed}))
     variables = jax.device_get(experiment.init().variables)
-    name, options = experiment.config.model.name, experiment.model_options
-    safetensors.save(file, name, options, started(variables, case.start))
+    task: Any = experiment.task
+    network = task.network(variables=started(variables, case.start))
+    safetensors.save(file, network.name, network.options, network.variables)
 
 
 def main(case: str, seed: str, file: str) -> None:

@@ -8,7 +8,6 @@ import pytest
 from prm_flax.__main__ import table
 from prm_flax.paper.__main__ import main as paper
 from train.cli import parse
-from train.config import Config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -55,5 +54,5 @@ def test_the_command_lines_for_clusters_are_right():
     lines = [line for line in lines if "$i" not in line]  # run in test_distributed.py
     assert len(lines) == 3
     for line in lines:
-        config = parse("fit", line.split(), Config)
+        config = parse("fit", line.split())
         assert config.distributed and config.workdir == "/shared/runs/prm_resnet50"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import tyro
@@ -15,7 +15,7 @@ import tyro
 from prm_flax.errors import unknown
 from prm_flax.printable import print_everything
 from train.checkpoints.manager import CheckpointError
-from train.config import Config, Export, Predict, Preflight
+from train.config import BaseConfig, Export, Predict, Preflight
 from train.data.download import FetchError
 from train.data.input import DataError
 from train.distributed import FirstProcessError, LostProcessError, joined
@@ -61,36 +61,6 @@ saved: the same command goes on from there.
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class PredictConfig(Config):
-    """A config and what to look at."""
-
-    predict: Predict = dataclasses.field(default_factory=Predict)
-
-
-@dataclasses.dataclass(frozen=True)
-class PreflightConfig(Config):
-    """A config and the chips to compile it for."""
-
-    preflight: tyro.conf.OmitArgPrefixes[Preflight] = dataclasses.field(
-        default_factory=Preflight
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportConfig(Config):
-    """A config and what to write."""
-
-    export: tyro.conf.OmitArgPrefixes[Export] = dataclasses.field(
-        default_factory=Export
-    )
-
-
-def _with(run: Callable[[Config, Any], int], field: str) -> Callable[[Config], int]:
-    """A command that also takes the options in this field of its config."""
-    return lambda config: run(config, getattr(config, field))
-
-
 # What ends a run that had begun; OSError, when the disk fills up, above all.
 FAILED = (
     CheckpointError,
@@ -101,17 +71,29 @@ FAILED = (
     OSError,
 )
 
-# Command -> what it runs, and the options it takes.
-COMMANDS: MappingProxyType[str, tuple[Callable[[Config], int], type[Config]]] = (
-    MappingProxyType(
-        {
-            "fit": (fit, Config),
-            "evaluate": (evaluate_run, Config),
-            "predict": (_with(predict, "predict"), PredictConfig),
-            "export": (_with(export_run, "export"), ExportConfig),
-            "preflight": (_with(preflight, "preflight"), PreflightConfig),
-        }
-    )
+
+class Command(NamedTuple):
+    """A command of the program.
+
+    Attributes:
+        run: `(config, its own options, if it has some) -> exit code`.
+        options: the type of those; None for a command that has the config's alone.
+        prefix: whether their flags begin with the command's name.
+    """
+
+    run: Callable[..., int]
+    options: type | None = None
+    prefix: bool = False
+
+
+COMMANDS: MappingProxyType[str, Command] = MappingProxyType(
+    {
+        "fit": Command(fit),
+        "evaluate": Command(evaluate_run),
+        "predict": Command(predict, Predict, prefix=True),
+        "export": Command(export_run, Export),
+        "preflight": Command(preflight, Preflight),
+    }
 )
 
 
@@ -128,13 +110,14 @@ def main(arguments: Sequence[str]) -> int:
         print(USAGE, end="")
         return 0 if arguments else 2
     try:
-        command, options = _command(arguments[0])
-        config = parse(arguments[0], arguments[1:], options)
+        command = _command(arguments[0])
+        config = parse(arguments[0], arguments[1:])
         keep_compiled_programs()
         with joined(config):
             if arguments[0] in OF_A_RUN:
                 config = as_trained(config, typed(arguments[2:]))
-            return command(config)
+            own = [getattr(config, arguments[0])] if command.options else []
+            return command.run(config, *own)
     except (ValueError, WorkdirError, FetchError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -146,24 +129,42 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
-def _command(name: str) -> tuple[Callable[[Config], int], type[Config]]:
+def _command(name: str) -> Command:
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
     return COMMANDS[name]
 
 
-def parse(name: str, arguments: Sequence[str], options: type[Config]) -> Config:
-    """A config file with the flags applied; a wrong flag ends the program (code 2)."""
+def parse(name: str, arguments: Sequence[str]) -> Any:
+    """A config file with the flags applied; a wrong flag ends the program (code 2).
+
+    Returns:
+        A config of the file's class, which alone says what flags there are, with the
+        command's own options in a field of its name.
+    """
     if not arguments or arguments[0].startswith("-"):
         raise ValueError(f"the config file is missing: python -m train {name} CONFIG.")
     loaded = load_config(Path(arguments[0]))
     fields = {f.name: getattr(loaded, f.name) for f in dataclasses.fields(loaded)}
+    options = _with_options(type(loaded), name, COMMANDS[name])
     return tyro.cli(
         options,
         prog=f"python -m train {name} {arguments[0]}",
         args=list(arguments[1:]),
         default=options(**fields),
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
+    )
+
+
+def _with_options(config: type[BaseConfig], name: str, command: Command) -> type:
+    """The config's class with a field for the command's own options."""
+    if command.options is None:
+        return config
+    kind: Any = command.options
+    flags = kind if command.prefix else tyro.conf.OmitArgPrefixes[kind]
+    field = (name, flags, dataclasses.field(default_factory=kind))
+    return dataclasses.make_dataclass(
+        f"{name.title()}Config", [field], bases=(config,), frozen=True
     )
 
 
@@ -174,11 +175,11 @@ def typed(arguments: Sequence[str]) -> frozenset[str]:
     return frozenset(ALIASES.get(name, name) for name in names)
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path) -> BaseConfig:
     """Runs a config file's `config()`.
 
     Raises:
-        ValueError: there is no such file, or its `config` does not return a `Config`.
+        ValueError: there is no such file, or its `config` does not return a config.
     """
     if not path.is_file():
         known = sorted((ROOT / "configs").rglob("*.py"))
@@ -191,6 +192,6 @@ def load_config(path: Path) -> Config:
     spec.loader.exec_module(module)
     make = getattr(module, "config", None)
     loaded = make() if callable(make) else None
-    if not isinstance(loaded, Config):
+    if not isinstance(loaded, BaseConfig):
         raise ValueError(f"{path} must define config(), which returns a Config.")
     return loaded

@@ -38,11 +38,20 @@ Words = Annotated[
 
 
 @dataclass(frozen=True)
-class Model:
-    """The network; what is None is the network's own default."""
+class BaseModel:
+    """The network of any task; what is None is the network's own default."""
 
     name: str = "prm_resnet14"
     """One of prm_flax.list_models()."""
+    dtype: Literal["float32", "bfloat16", "float16", "float64"] | None = None
+    """Of the computation; parameters stay float32. In float16 the loss is scaled, so
+    that small gradients do not become 0, by what the large ones allow."""
+
+
+@dataclass(frozen=True)
+class Model(BaseModel):
+    """A classifier."""
+
     num_classes: int | None = None
     """Logits; None takes the data's number of classes, another number is refused."""
     stem: str | None = None
@@ -71,14 +80,11 @@ class Model:
     """Start the last norm of each residual branch at scale 0."""
     remat: bool = False
     """Recompute the blocks in the backward pass: less memory, more time."""
-    dtype: Literal["float32", "bfloat16", "float16", "float64"] | None = None
-    """Of the computation; parameters stay float32. In float16 the loss is scaled, so
-    that small gradients do not become 0, by what the large ones allow."""
 
 
 @dataclass(frozen=True)
-class Data:
-    """The images."""
+class BaseData:
+    """The data of any task."""
 
     source: str = "fashion_mnist"
     """fashion_mnist, idx (any set in MNIST's four files), imagenet2012 (prepared by
@@ -87,6 +93,17 @@ class Data:
     fake_imagenet."""
     root: str | None = None
     """Folder of the files; None takes that of the environment's PRM_DATA_DIR."""
+    workers: int | None = None
+    """Image files: processes that decode, of each process of the run; 0 decodes in
+    threads; None takes one a core, at most 32."""
+    prefetch: int = 2
+    """Batches made ahead, of each worker."""
+
+
+@dataclass(frozen=True)
+class Data(BaseData):
+    """The images of a classifier."""
+
     mean: tuple[float, ...] = (0.5,)
     """Subtracted from the pixels (in [0, 1]), one number or one a channel."""
     std: tuple[float, ...] = (0.5,)
@@ -118,18 +135,13 @@ class Data:
     """Larger files are bad images."""
     max_image_pixels: int = 100_000_000
     """So are those whose header states more pixels."""
-    workers: int | None = None
-    """Image files: processes that decode, of each process of the run; 0 decodes in
-    threads; None takes one a core, at most 32."""
-    prefetch: int = 2
-    """Batches made ahead, of each worker."""
 
 
 Exempt = Literal["norms", "biases", "prm", "d_theta", "depthwise"]
 
 
 @dataclass(frozen=True)
-class Optim:
+class BaseOptim:
     """The optimiser and its learning rate."""
 
     optimizer: Literal["sgd", "lars"] = "sgd"
@@ -164,6 +176,12 @@ class Optim:
     run."""
     ema: float = 0.0
     """Decay of the moving average of the weights, evaluated beside them; 0 for none."""
+
+
+@dataclass(frozen=True)
+class Optim(BaseOptim):
+    """The optimiser and the loss of a classifier."""
+
     label_smoothing: float = 0.0
 
 
@@ -193,7 +211,7 @@ class Checkpoint:
     keep: int = 2
     """How many of the last are kept."""
     best: bool = True
-    """The one with the best test accuracy is kept besides."""
+    """The one with the best test score is kept besides."""
 
 
 @dataclass(frozen=True)
@@ -206,14 +224,14 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Config:
-    """One experiment."""
+class BaseConfig:
+    """An experiment of any task; its class decides which."""
 
     name: str
     """The run's folder is runs/NAME, unless workdir is given."""
-    model: Model = field(default_factory=Model)
-    data: Data = field(default_factory=Data)
-    optim: Optim = field(default_factory=Optim)
+    model: BaseModel = field(default_factory=BaseModel)
+    data: BaseData = field(default_factory=BaseData)
+    optim: BaseOptim = field(default_factory=BaseOptim)
     init: Init = field(default_factory=Init)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     log: Log = field(default_factory=Log)
@@ -244,6 +262,15 @@ class Config:
     """Of the parameters, the order of the images, the crops and flips, dropout."""
     workdir: str | None = None
     """The run's folder."""
+
+
+@dataclass(frozen=True)
+class Config(BaseConfig):
+    """An experiment with an image classifier."""
+
+    model: Model = field(default_factory=Model)
+    data: Data = field(default_factory=Data)
+    optim: Optim = field(default_factory=Optim)
 
 
 @dataclass(frozen=True)

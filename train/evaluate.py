@@ -1,12 +1,13 @@
-"""The metrics of a whole set: every image counts exactly once."""
+"""The numbers of a whole set: every example counts exactly once."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import jax
 import numpy as np
 
 from train.state import TrainState, averaged
-from train.tasks.metrics import Metrics
+from train.tasks.task import Evaluator
 
 
 class Stopped(Exception):
@@ -23,28 +24,41 @@ def evaluate(
     state: TrainState,
     batches: Iterable[dict[str, np.ndarray]],
     put: Callable[[dict[str, np.ndarray]], Any],
-    eval_step: Callable[[TrainState, Any], Metrics],
+    eval_step: Callable[[TrainState, Any], tuple[Any, Any]],
+    evaluator: Evaluator,
     stop: object = False,
-) -> Metrics:
-    """Sums the metrics of all batches, padding left out by their masks.
+) -> dict[str, float]:
+    """Goes through all batches, padding left out by their masks.
+
+    Outputs of all processes come to each of them, so that all have the same numbers,
+    and these need not be sums over processes.
 
     Args:
         state: whose network is evaluated.
-        batches: image, label and mask, as `train.data.input.Input.test` makes.
+        batches: of this process, as `train.data.input.Input.test` makes.
         put: takes a batch to the devices.
-        eval_step: the metrics of one batch.
+        eval_step: the outputs of one batch, see `train.step.make_eval_step`.
+        evaluator: a new one.
         stop: looked at before every batch; when true, the evaluation ends.
 
     Returns:
-        The metrics over all images.
+        images, how many there were, and the evaluator's numbers.
 
     Raises:
         Stopped: `stop` became true.
     """
-    total = None
+    images, ahead = 0, None
+
+    def add(made: tuple[Any, Any]) -> int:
+        outputs, batch = jax.device_get(made)
+        evaluator.add(outputs, batch)
+        return int(batch["mask"].sum())
+
     for batch in batches:
         if stop:
             raise Stopped
-        metrics = eval_step(state, put(batch))
-        total = metrics if total is None else total.merge(metrics)
-    return Metrics.empty() if total is None else total
+        # The devices are at the next batch while the host takes this one in.
+        made, ahead = ahead, eval_step(state, put(batch))
+        images += add(made) if made else 0
+    images += add(ahead) if ahead else 0
+    return {"images": images, **evaluator.result()}

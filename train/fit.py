@@ -8,12 +8,12 @@ import jax
 from prm_flax.interop.shapes import Path
 from train.checkpoints.manager import Checkpoints
 from train.checkpoints.steps import Steps
-from train.config import Config
+from train.config import BaseConfig
 from train.data.input import Batch
 from train.data.prefetch import Feed
 from train.distributed import on_first, say
 from train.experiment import Experiment, build
-from train.hooks import Run
+from train.hooks import TrainHooks
 from train.initialization import first_state, has_saved, read_init
 from train.loop import Cadence, Clock, Loop
 from train.preemption import stop_on_signal
@@ -29,7 +29,7 @@ from train.workdir.run_data import RunData, check_data, data_of, write_data
 from train.workdir.same_config import check_claim, claim
 
 
-def fit(config: Config) -> int:
+def fit(config: BaseConfig) -> int:
     """Trains; returns the exit code: 0 finished, 128 + signal stopped and saved."""
     experiment = build(config)
     check_images(config, experiment.input.train_images)
@@ -50,7 +50,9 @@ def fit(config: Config) -> int:
         log = _scalars(experiment, start)
         feed = _feed(experiment, start)
         held_by = ours[0] if ours else lambda: None
-        run = Run(experiment, checkpoints, log, clock, stop, feed, held_by, start)
+        run = TrainHooks(
+            experiment, checkpoints, log, clock, stop, feed, held_by, start
+        )
         _introduce(experiment, run)
         with profiled(*_profile(experiment)) as train_step:
             loop = Loop(_cadence(experiment), train_step, run, clock, stop)
@@ -119,13 +121,13 @@ def _feed(experiment: Experiment, start: int) -> Feed:
 
     def put(batch: Batch) -> dict[str, jax.Array]:
         # The step needs no index; it is for looking images up.
-        used = {name: batch[name] for name in ("image", "label")}
+        used = {name: batch[name] for name in experiment.task.shapes(0)}
         return experiment.put(used)
 
     return Feed(experiment.input.train(start, experiment.steps), put)
 
 
-def _introduce(experiment: Experiment, run: Run) -> None:
+def _introduce(experiment: Experiment, run: TrainHooks) -> None:
     """Says what is about to run, and writes down its parameters."""
     say(run.headline())
     params = experiment.abstract_state.params

@@ -19,11 +19,10 @@ from train.nonfinite import check_finite
 from train.preemption import Stop
 from train.scalars import Scalars
 from train.state import TrainState
-from train.tasks.metrics import Metrics, scalars
 
 
 @dataclasses.dataclass
-class Run:
+class TrainHooks:
     """The loop's hooks.
 
     Attributes:
@@ -54,10 +53,12 @@ class Run:
         """What is about to run, on what."""
         e = self.experiment
         devices = e.mesh.devices.ravel()
+        count = len(e.input.class_names)
+        classes = f" of {count} classes" if count else ""
         resumed = f", resumed at step {self.last_step}" if self.last_step else ""
         return (
             f"{e.config.model.name}: {parameter_count(e):,} parameters; "
-            f"{e.input.train_images:,} images of {len(e.input.class_names)} classes, "
+            f"{e.input.train_images:,} images{classes}, "
             f"{e.steps} steps of {e.config.batch_size} on "
             f"{len(devices)} × {devices[0].device_kind}; {e.workdir}{resumed}"
         )
@@ -66,7 +67,7 @@ class Run:
         """Prints and records the metrics since the last time, and empties them."""
         e = self.experiment
         self._check_sound(state)
-        numbers = scalars(jax.device_get(state.metrics))
+        numbers = e.task.numbers(jax.device_get(state.metrics))
         now = time.perf_counter()
         seconds = now - self.last_time
         rate = (step - self.last_step) * e.config.batch_size / seconds
@@ -89,13 +90,13 @@ class Run:
         self.scalars.write(record)
         say(
             f"epoch {record['epoch']:6.2f}/{e.config.epochs}  step {step:6d}/{e.steps}"
-            f"  loss {numbers['loss']:.4f}  top-1 {numbers['top1']:5.2f} %"
+            f"  {e.task.line(numbers)}"
             f"  lr {learning_rate:.4g}  {rate:,.0f} images/s"
             f"  input {record['input_wait']:.0%}"
             f"  left {duration(left)}"
         )
         self.last_step, self.last_time = step, now
-        empty = sharding.put_state(e.mesh, Metrics.empty())
+        empty = sharding.put_state(e.mesh, e.task.empty())
         return state.replace(metrics=empty)  # pyright: ignore[reportAttributeAccessIssue]
 
     def evaluate(self, step: int, state: TrainState) -> bool:
@@ -116,16 +117,12 @@ class Run:
         e = self.experiment
         put = functools.partial(sharding.put_batch, e.mesh)
         with contextlib.closing(e.input.test()) as batches:
-            metrics = evaluate(state, batches, put, e.eval_step, self.stop)
-        numbers = scalars(metrics)
+            evaluator = e.task.evaluator()
+            numbers = evaluate(state, batches, put, e.eval_step, evaluator, self.stop)
         epoch = step / e.steps_per_epoch
-        images = int(metrics.loss.count)  # pyright: ignore[reportAttributeAccessIssue]
-        record = {"kind": kind, "step": step, "epoch": epoch, "images": images}
-        self.scalars.write(record | numbers)
-        say(
-            f"epoch {epoch:6.2f}/{e.config.epochs}  {kind} loss {numbers['loss']:.4f}"
-            f"  {kind} top-1 {numbers['top1']:5.2f} %  top-5 {numbers['top5']:.2f} %"
-        )
+        self.scalars.write({"kind": kind, "step": step, "epoch": epoch} | numbers)
+        line = e.task.line(numbers, kind)
+        say(f"epoch {epoch:6.2f}/{e.config.epochs}  {line}")
 
     def overdue(self) -> bool:
         """Whether a process saved its last more than checkpoint.every_minutes ago."""
@@ -143,9 +140,11 @@ class Run:
         self.checkpoints.save(state, notes, self._scores())
 
     def _scores(self) -> dict[int, float]:
-        """Step -> test accuracy, if the best is kept."""
-        kept = self.experiment.config.checkpoint.best
-        return {r["step"]: r["top1"] for r in self.scalars.of("test")} if kept else {}
+        """Step -> the task's score, if the best is kept."""
+        if not self.experiment.config.checkpoint.best:
+            return {}
+        score = self.experiment.task.score
+        return {r["step"]: r[score] for r in self.scalars.of("test")}
 
     def _check_sound(self, state: TrainState) -> None:
         """Ends a run whose next update would not be of finite numbers."""

@@ -1,6 +1,7 @@
 """The search for where an update went wrong: in which layer, with which images."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -12,8 +13,8 @@ from flax.traverse_util import flatten_dict
 from prm_flax.layers.device import portable
 from train.checkpoints.leaves import dotted
 from train.state import TrainState
-from train.step import Batch, finite, make_examples, make_loss
-from train.tasks.mixup import Mix
+from train.step import finite, step_keys
+from train.tasks.task import Batch, Task
 
 # Images and arrays that a message lists.
 SHOWN = 8
@@ -101,14 +102,34 @@ def listed(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def make_diagnosis(
-    model: nn.Module,
-    prepare: Callable[[jax.Array], jax.Array],
-    *,
-    label_smoothing: float = 0.0,
-    seed: int = 0,
-    mix: Mix | None = None,
-) -> Callable[[TrainState, Batch], str]:
+class Recorder:
+    """A network that keeps what its layers put out, see `outputs`.
+
+    Args:
+        model: the network.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.model, self.outputs = model, {}
+
+    def apply(self, variables: Any, *args: Any, mutable: Sequence[str], **options: Any):
+        """As the network's, which it calls."""
+        result, new = self.model.apply(
+            variables,
+            *args,
+            mutable=[*mutable, "intermediates"],
+            capture_intermediates=lambda _, method: method == "__call__",
+            **options,
+        )
+        self.outputs = new["intermediates"]
+        return result, {name: tree for name, tree in new.items() if name in mutable}
+
+    def __getattr__(self, name: str) -> Any:
+        """What else is asked of a network."""
+        return getattr(self.model, name)
+
+
+def make_diagnosis(task: Any, seed: int = 0) -> Callable[[TrainState, Batch], str]:
     """Makes `diagnose(state, batch) -> message` for a state that `guarded` stopped.
 
     It computes the step again, without its update and in one part. The first bad layer
@@ -117,53 +138,47 @@ def make_diagnosis(
     derivative, or in that of what follows it.
 
     Args:
-        model: as for `make_train_step`, like all arguments.
-        prepare: see there.
-        label_smoothing: see there.
+        task: as for `make_train_step`.
         seed: see there.
-        mix: see there.
 
     Returns:
         The function. The batch is that of step `state.bad_step`, with index (b,), the
-        images' numbers in the data set. State and batch are on devices of this process,
-        where a training step of the batch finds room. Units are dropped as in a step in
-        one part under jit.
+        examples' numbers in the data set. State and batch are on devices of this
+        process, where a training step of the batch finds room. Units are dropped as in
+        a step in one part under jit.
     """
-    loss_of = make_loss(model, label_smoothing)
-    examples_of = make_examples(model, prepare, seed, mix)
 
     @jax.jit
     def look(state: TrainState, batch: Batch) -> Finite:
-        examples, key = examples_of(state.step, batch)
+        key, mixing = step_keys(seed, state.step)
+        examples = task.prepare(mixing, batch)
 
-        def loss(params, images):
-            return loss_of(
-                params,
-                state.batch_stats,
-                examples | {"image": images},
-                key,
-                mutable=["batch_stats", "intermediates"],
-                capture_intermediates=lambda _, method: method == "__call__",
+        def loss(params, inputs):
+            recorder = Recorder(task.model)
+            recorded = dataclasses.replace(task, model=recorder)
+            total, (losses, new, _) = recorded.loss(
+                params, state.batch_stats, examples | inputs, key
             )
+            return total, (losses, new, recorder.outputs)
 
+        inputs = {name: examples[name] for name in task.inputs}
         differentiate = jax.grad(loss, argnums=(0, 1), has_aux=True)
-        (grads, sources), (losses, new, _) = differentiate(
-            state.params, examples["image"]
-        )
+        (grads, sources), (losses, new, outputs) = differentiate(state.params, inputs)
+        b = len(next(iter(inputs.values())))
         return Finite(
-            _finite(state.variables),
-            _finite_rows(examples["image"]),
-            _finite_layers(new["intermediates"], len(losses)),
-            _finite_rows(losses),
-            _finite(new.get("batch_stats", {})),
-            _finite(grads),
-            _finite_rows(sources),
+            _finite_leaves(state.variables),
+            _finite_rows(inputs, b),
+            _finite_layers(outputs, b),
+            _finite_rows(losses, b),
+            _finite_leaves(new),
+            _finite_leaves(grads),
+            _finite_rows(sources, b),
         )
 
     def diagnose(state: TrainState, batch: Batch) -> str:
-        used = {name: batch[name] for name in ("image", "label")}
+        used = {name: batch[name] for name in task.shapes(0)}
         finite = jax.device_get(look(state, used))
-        order = layers_in_order(model, state.variables, prepare, used["image"])
+        order = layers_in_order(task, state.variables, used)
         what, rows = explain(finite, order)
         images = named(np.asarray(batch["index"]), ~rows)
         return f"step {int(state.step) + 1}: {what}{images}"
@@ -171,7 +186,7 @@ def make_diagnosis(
     return diagnose
 
 
-def layers_in_order(model: nn.Module, variables, prepare, images) -> list[str]:
+def layers_in_order(task: Task, variables: Any, batch: Batch) -> list[str]:
     """The names of all layers, "" for the network, in the order in which they end.
 
     What `nn.remat` hands on is sorted by name, so the order is watched.
@@ -184,18 +199,28 @@ def layers_in_order(model: nn.Module, variables, prepare, images) -> list[str]:
             order.append("/".join(context.module.path))
         return result
 
+    def predict(variables, batch):
+        return task.predict(variables, task.prepare(None, batch))
+
     with portable(), nn.intercept_methods(note):
-        jax.eval_shape(lambda v, x: model.apply(v, prepare(x)), variables, images)
+        jax.eval_shape(predict, variables, batch)
     return list(dict.fromkeys(order))
 
 
-def _finite(tree: Any) -> dict[str, jax.Array]:
+def _finite_leaves(tree: Any) -> dict[str, jax.Array]:
     leaves: dict[str, Any] = flatten_dict(tree, sep="/")
     return {name: jnp.isfinite(leaf).all() for name, leaf in leaves.items()}
 
 
-def _finite_rows(array: jax.Array) -> jax.Array:
-    return jnp.isfinite(array).reshape(array.shape[0], -1).all(1)
+def _finite_rows(arrays: Mapping[str, jax.Array], b: int) -> jax.Array:
+    """Which examples (b,) are finite in all arrays; a () counts for each of them."""
+    rows = [
+        jnp.isfinite(array).reshape(b, -1).all(1)
+        if array.shape[:1] == (b,)
+        else jnp.full(b, jnp.isfinite(array).all())
+        for array in arrays.values()
+    ]
+    return jnp.stack(rows).all(0)
 
 
 def _finite_layers(intermediates: Mapping[str, Any], b: int) -> dict[str, jax.Array]:
@@ -205,7 +230,7 @@ def _finite_layers(intermediates: Mapping[str, Any], b: int) -> dict[str, jax.Ar
         arrays = [a for a in jax.tree.leaves(output) if a.shape[:1] == (b,)]
         # PRM keeps its maps here too.
         if path[-1] == "__call__" and arrays:
-            rows = jnp.stack([_finite_rows(array) for array in arrays])
+            rows = jnp.stack([_finite_rows({"": array}, b) for array in arrays])
             found["/".join(path[:-1])] = rows.all(0)
     return found
 

@@ -12,7 +12,7 @@ import optax
 
 from prm_flax import PRMParams
 from prm_flax.errors import unknown
-from train.config import Optim
+from train.config import BaseOptim
 
 # A module's parameters by name. What it is follows from them: a user's model may give
 # its modules any name.
@@ -83,7 +83,7 @@ def _decays(module: Module, *, exempt: tuple[str, ...]) -> dict[str, Any]:
 Schedule = Callable[[Any], Any]
 
 
-def step_schedule(step, *, optim: Optim, epochs: int, steps_per_epoch: int):
+def step_schedule(step, *, optim: BaseOptim, epochs: int, steps_per_epoch: int):
     """Step decay, lr · factor^⌊epoch / step_epochs⌋, after a linear warm-up if any.
 
     The paper: "initialized to 0.1 and divided by a factor of 10 every 30 epochs".
@@ -102,7 +102,7 @@ def step_schedule(step, *, optim: Optim, epochs: int, steps_per_epoch: int):
     return rate * _warmup(step, optim, steps_per_epoch)
 
 
-def cosine_schedule(step, *, optim: Optim, epochs: int, steps_per_epoch: int):
+def cosine_schedule(step, *, optim: BaseOptim, epochs: int, steps_per_epoch: int):
     """Linear warm-up over W epochs, then half a cosine down to 0.
 
     With t = (step + 1) / steps_per_epoch, W warm-up epochs and E epochs in all (the
@@ -119,7 +119,7 @@ def cosine_schedule(step, *, optim: Optim, epochs: int, steps_per_epoch: int):
     return optim.peak_lr * cosine * _warmup(step, optim, steps_per_epoch)
 
 
-def _warmup(step, optim: Optim, steps_per_epoch: int):
+def _warmup(step, optim: BaseOptim, steps_per_epoch: int):
     if optim.warmup_epochs == 0:
         return 1.0
     return jnp.minimum((step + 1) / steps_per_epoch / optim.warmup_epochs, 1.0)
@@ -128,7 +128,7 @@ def _warmup(step, optim: Optim, steps_per_epoch: int):
 SCHEDULES = MappingProxyType({"step": step_schedule, "cosine": cosine_schedule})
 
 
-def peak_rate(optim: Optim, batch_size: int) -> float:
+def peak_rate(optim: BaseOptim, batch_size: int) -> float:
     """The highest learning rate: peak_lr, in proportion to the batch if lr_images.
 
     Reference: Goyal et al. 2017, arXiv:1706.02677, the linear scaling rule.
@@ -139,7 +139,7 @@ def peak_rate(optim: Optim, batch_size: int) -> float:
 
 
 def make_schedule(
-    optim: Optim, epochs: int, steps_per_epoch: int, batch_size: int
+    optim: BaseOptim, epochs: int, steps_per_epoch: int, batch_size: int
 ) -> Schedule:
     """The learning rate as a function of the updates made so far.
 
@@ -157,7 +157,7 @@ def make_schedule(
     )
 
 
-def sgd(optim: Optim, schedule: Schedule) -> optax.GradientTransformation:
+def sgd(optim: BaseOptim, schedule: Schedule) -> optax.GradientTransformation:
     """SGD as PyTorch's: decay joins the gradient, momentum sums, the rate scales.
 
     g ← g + decay·p;  m ← momentum·m + g;  p ← p - lr·m  (Nesterov: g + momentum·m).
@@ -168,7 +168,7 @@ def sgd(optim: Optim, schedule: Schedule) -> optax.GradientTransformation:
     )
 
 
-def lars(optim: Optim, schedule: Schedule) -> optax.GradientTransformation:
+def lars(optim: BaseOptim, schedule: Schedule) -> optax.GradientTransformation:
     """SGD with a rate for each layer, in proportion to its weights' length.
 
     g ← g + decay·p;  g ← lr·g, and for p of two axes or more g ← 0.001·‖p‖/‖g‖ · lr·g;
@@ -192,7 +192,9 @@ def lars(optim: Optim, schedule: Schedule) -> optax.GradientTransformation:
 OPTIMIZERS = MappingProxyType({"sgd": sgd, "lars": lars})
 
 
-def make_optimizer(optim: Optim, schedule: Schedule) -> optax.GradientTransformation:
+def make_optimizer(
+    optim: BaseOptim, schedule: Schedule
+) -> optax.GradientTransformation:
     """The optimiser of the options, clipping the raw gradients first if asked."""
     optimizer = OPTIMIZERS[optim.optimizer](optim, schedule)
     if optim.clip_norm is None:

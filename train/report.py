@@ -11,16 +11,14 @@ from typing import Any
 
 from etils import epath
 
-from prm_flax.figures import plots, runs
-from prm_flax.printable import markdown
-from train.attempt import failure_of
+from prm_flax.figures import runs
+from prm_flax.printable import markdown, printable
 from train.distributed import say
 from train.evaluate import weights_of
 from train.experiment import Experiment, parameter_count
-from train.export.weights import network_of, save_weights
-from train.predict import DRAWN, look
 from train.scalars import Scalars
 from train.state import TrainState
+from train.tasks.task import Task, column
 from train.workdir.files import write_whole
 
 # Kind of weights -> their file.
@@ -32,7 +30,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "prm-
 def write_report(
     experiment: Experiment, state: TrainState, log: Scalars, seconds: float
 ) -> None:
-    """Writes the report and prints its last line, `test top-1 NN.NN %`.
+    """Writes the report and prints its last line, such as `test top-1 NN.NN %`.
 
     The weights and the numbers come first, the pictures last: one that cannot be drawn
     is named, here and in the report, and costs nothing else.
@@ -45,28 +43,32 @@ def write_report(
     """
     workdir, tests, averages = experiment.workdir, log.of("test"), log.of("ema")
     result = summarize(experiment, tests[-1], seconds)
+    score = column(experiment.task, experiment.task.score)
     if averages:
-        result["ema_top1"] = round(averages[-1]["top1"], 4)
+        result[f"ema_{score.key}"] = round(averages[-1][score.key], 4)
     _write_weights(experiment, state)
     write_whole(workdir / "result.json", (json.dumps(result, indent=1) + "\n").encode())
     drawn: dict[str, str] = {}
     text = functools.partial(_markdown, experiment, result, tests, averages, drawn)
     write_whole(workdir / REPORT, text().encode())
-    for name, (_, draw) in PICTURES.items():
-        made = functools.partial(draw, experiment=experiment, state=state, log=log)
+    for name, picture in experiment.task.pictures.items():
+        made = functools.partial(
+            picture.draw, experiment=experiment, state=state, log=log
+        )
         drawn[name] = failure_of(name, functools.partial(_made, workdir / name, made))
     write_whole(workdir / REPORT, text().encode())
     say(f"report: {workdir / REPORT}")
-    if "ema_top1" in result:
-        say(f"ema top-1 {result['ema_top1']:.2f} %")
-    say(f"test top-1 {result['test_top1']:.2f} %")
+    for kind in ("ema", "test"):
+        if f"{kind}_{score.key}" in result:
+            number = score.text(result[f"{kind}_{score.key}"])
+            say(f"{kind} {score.title} {number}")
 
 
 def _write_weights(experiment: Experiment, state: TrainState) -> None:
     for kind, weights in weights_of(state).items():
 
         def save(path: Path, weights: TrainState = weights) -> None:
-            save_weights(network_of(experiment, weights.variables), path)
+            experiment.task.save(path, weights.variables)
 
         _made(experiment.workdir / WEIGHTS[kind], save)
 
@@ -79,34 +81,35 @@ def _made(path: epath.Path, make: Callable[[Path], object]) -> None:
         write_whole(path, here.read_bytes())
 
 
-def _curves(path: Path, experiment: Experiment, state: TrainState, log: Scalars):
-    plots.curves(path, log.of("train"), log.of("test"))
+def failure_of(name: str, draw: Callable[[], object]) -> str:
+    """Draws a picture; where that fails, whatever the reason, it is said.
 
+    Args:
+        name: of the picture.
+        draw: draws and writes it.
 
-def _predictions(path: Path, experiment: Experiment, state: TrainState, log: Scalars):
-    images, labels = experiment.input.sample(DRAWN)
-    probabilities, queries = look(experiment, state, images)
-    names = experiment.input.class_names
-    plots.predictions(path, images, labels, probabilities, names, queries)
-
-
-# File -> what it shows, and what draws it.
-PICTURES = {
-    "curves.png": ("loss and accuracy", _curves),
-    "predictions.png": ("test images with predictions and query points", _predictions),
-}
+    Returns:
+        Why there is no picture, in a line; "" if there is one.
+    """
+    try:
+        draw()
+    except Exception as error:
+        kind, text = type(error).__name__, str(error)
+        why = printable(f"{kind}: {text}" if text else kind)
+        say(f"{name} could not be drawn: {why}")
+        return why
+    return ""
 
 
 def summarize(
     experiment: Experiment, test: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
-    """The run in a few numbers; `test_top1` and `test_top5` in percent."""
+    """The run in a few numbers, those of the test set in the units of the columns."""
     images = experiment.steps * experiment.config.batch_size
     return {
         "name": experiment.config.name,
         "model": experiment.config.model.name,
-        "test_top1": round(test["top1"], 4),
-        "test_top5": round(test["top5"], 4),
+        **{f"test_{c.key}": round(test[c.key], 4) for c in experiment.task.columns[1:]},
         "parameters": parameter_count(experiment),
         "train_seconds": round(seconds, 2),
         "images_per_second": round(images / seconds, 1) if seconds else None,
@@ -137,17 +140,19 @@ def _markdown(
     """The report; `drawn`: file of a picture -> why it is not there, or ""."""
     used = ", ".join(f"{name} {v}" for name, v in result["versions"].items())
     data = experiment.config.data.source
-    average = f"Moving average of the weights:\n\n{_table(averages)}"
+    task = experiment.task
+    score, pictures = column(task, task.score), task.pictures
+    average = f"Moving average of the weights:\n\n{_table(task, averages)}"
     parts = [
         f"# {markdown(result['name'])}",
         f"""\
-{result["model"]} ({result["parameters"]:,} parameters) on {data}: test top-1
-**{result["test_top1"]:.2f} %** after {result["steps"]} steps of
+{result["model"]} ({result["parameters"]:,} parameters) on {data}: test {score.title}
+**{score.text(result["test_" + score.key])}** after {result["steps"]} steps of
 {experiment.config.batch_size} images, {result["train_seconds"]:.0f} s of training on
 {result["devices"]} device(s).""",
-        _table(tests),
+        _table(task, tests),
         *([average] if averages else []),
-        *(_picture(name, why) for name, why in drawn.items()),
+        *(_picture(name, pictures[name].shows, why) for name, why in drawn.items()),
         f"""\
 Weights: `prm_flax.interop.safetensors.load("model.safetensors")`. Options:
 `config.json`. Every number: `scalars.jsonl`. Versions: {used}.
@@ -156,18 +161,19 @@ Weights: `prm_flax.interop.safetensors.load("model.safetensors")`. Options:
     return "\n\n".join(parts)
 
 
-def _picture(name: str, why: str) -> str:
+def _picture(name: str, shows: str, why: str) -> str:
     if why:
         return f"{name} could not be drawn: {markdown(why)}"
-    shows, _ = PICTURES[name]
     return f"![{shows}]({name})"
 
 
-def _table(tests: list[dict]) -> str:
-    rows = (
-        f"| {test['epoch']:g} | {test['loss']:.4f} | {test['top1']:.2f} | "
-        f"{test['top5']:.2f} |"
+def _table(task: Task, tests: list[dict]) -> str:
+    titles = [f"test {c.title} {c.unit}".strip() for c in task.columns]
+    numbers = (
+        [f"{test['epoch']:g}", *(f"{test[c.key]:.{c.digits}f}" for c in task.columns)]
         for test in tests
     )
-    head = "| epoch | test loss | test top-1 % | test top-5 % |\n|---|---|---|---|\n"
-    return head + "\n".join(rows)
+    rows = [["epoch", *titles], ["---"] * (1 + len(titles)), *numbers]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines[1] = lines[1].replace(" ", "")
+    return "\n".join(lines)

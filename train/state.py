@@ -5,13 +5,12 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
-from train.tasks.metrics import Metrics
+from train.tasks.task import Task
 
 
 def moved_average(average: Any, new: Any, updates: jax.Array, decay: float) -> Any:
@@ -138,7 +137,7 @@ class TrainState:
     batch_stats: Any
     opt_state: Any
     ema: Any
-    metrics: Metrics
+    metrics: Any
     skipped: jax.Array
     bad_step: jax.Array
     loss_scale: ClassVar[LossScale | None] = None
@@ -170,9 +169,8 @@ class ScaledState(TrainState):
 
 
 def init_state(
-    model: nn.Module,
+    task: Task,
     optimizer: optax.GradientTransformation,
-    image_shape: tuple[int, int, int],
     seed: int,
     ema: bool = False,
     loss_scale: bool = False,
@@ -180,15 +178,14 @@ def init_state(
     """The state before the first update.
 
     Args:
-        model: maps images to logits.
+        task: what is trained.
         optimizer: of the parameters.
-        image_shape: (h, w, c).
         seed: of the parameters.
         ema: whether averages are kept; until the first update they are the initial
             values.
         loss_scale: whether the loss is scaled, as float16 needs it.
     """
-    made = model.init(jax.random.key(seed), jnp.zeros((1, *image_shape)))
+    made = task.init(jax.random.key(seed))
     variables = {
         "params": made["params"],
         "batch_stats": made.get("batch_stats", {}),
@@ -199,7 +196,7 @@ def init_state(
         opt_state=optimizer.init(variables["params"]),
         # Copies: a step that takes the state's memory must not take an array twice.
         ema=jax.tree.map(jnp.copy, variables) if ema else {},
-        metrics=Metrics.empty(),
+        metrics=task.empty(),
         skipped=jnp.zeros((), jnp.int32),
         bad_step=jnp.zeros((), jnp.int32),
     )

@@ -1,4 +1,4 @@
-"""One update and one evaluation, as pure functions of state and batch."""
+"""One step: the loss, its gradients, the update and its guard; and one evaluation."""
 
 import functools
 import operator
@@ -6,70 +6,105 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 
 from train.state import LossScale, TrainState, moved_average
-from train.tasks.metrics import Metrics, cross_entropy, measure
-from train.tasks.mixup import Mix
+from train.tasks.task import Batch, Examples, Task
 
-Examples = dict[str, jax.Array]
-Found = tuple[Any, Any, Metrics]  # gradients, batch_stats, metrics
-Gradients = Callable[[dict[str, Any], Examples, jax.Array], Found]
+Results = tuple[Any, Any, Any]  # gradients, batch_stats, metrics
+Differentiated = Callable[[dict[str, Any], Examples, jax.Array], Results]
 
 
-def make_loss(model: nn.Module, label_smoothing: float):
-    """Makes `(params, batch_stats, examples, key) -> (mean loss, aux)`, for training.
+def make_train_step(
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int = 0,
+    accumulate: int = 1,
+    shards: int = 1,
+    ema: float = 0.0,
+    skip_bad_steps: int = 0,
+):
+    """Makes `step(state, batch, *, axis=None) -> state`, one update.
 
-    aux is each image's loss (b,), what the call changed (batch_stats among it) and the
-    metrics. The examples hold image (b, h, w, c), label (b,), which the metrics count,
-    and target, labels or shares of the classes (b, k), for the loss. Options are those
-    of `model.apply`.
+    Args:
+        task: prepares the batch and has the loss.
+        optimizer: of the parameters.
+        seed: the streams of dropout and mixing are this seed folded with the step.
+        accumulate: parts the batch is computed in, see `in_parts`.
+        shards: devices that share the batch under jit.
+        ema: decay of the averages of the state, which has some unless this is 0.
+        skip_bad_steps: updates that may be left out, see `guarded`.
+
+    Returns:
+        The step. The batch holds the arrays of `task.shapes`. Under jit with the batch
+        sharded it is already the step of the whole batch; under pmap `axis` names the
+        mapped axis and one mean over it makes it so.
     """
+    gradients_of = make_gradients(task)
+    update = partial(_updated, optimizer=optimizer, ema=ema)
 
-    def loss_of(params, batch_stats, examples, key, **options):
-        wanted: dict[str, Any] = {"mutable": ["batch_stats"]} | options
-        applied: Any = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            examples["image"],
-            train=True,
-            rngs={"dropout": key},
-            **wanted,
-        )
-        logits, new = applied
-        losses = cross_entropy(logits, examples["target"], label_smoothing)
-        metrics = measure(losses, logits, examples["label"])
-        return losses.mean(), (losses, new, metrics)
+    def step(state: TrainState, batch: Batch, *, axis: str | None = None) -> TrainState:
+        split = shards if axis is None else 1
+        key, mixing = step_keys(seed, state.step)
+        examples = task.prepare(mixing, batch, axis=axis, shards=split)
+        if axis is not None:
+            key = jax.random.fold_in(key, lax.axis_index(axis))
+        whole = partial(gradients_of, loss_scale=state.loss_scale)
+        results = in_parts(whole, accumulate, split)(state.variables, examples, key)
+        if axis is not None:
+            results = _mean_over(axis, results)
+        return guarded(state, results, update, skip_bad_steps)
 
-    return loss_of
+    return step
 
 
-def make_gradients(model: nn.Module, label_smoothing: float) -> Callable[..., Found]:
-    """Makes `(variables, examples, dropout key) -> (gradients, batch_stats, metrics)`.
+def step_keys(seed: int, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The keys of a step: of dropout and the like, of mixing."""
+    dropout, mixing = jax.random.split(jax.random.fold_in(jax.random.key(seed), step))
+    return dropout, mixing
 
-    The examples are those of `make_loss`. With a `loss_scale` the gradients are those
-    of the scaled loss, divided by the scale: the same, but for what float16 rounds to 0
-    or to infinity.
+
+def make_gradients(task: Task) -> Callable[..., Results]:
+    """Makes `(variables, examples, key) -> (gradients, batch_stats, metrics)`.
+
+    With a `loss_scale` the gradients are those of the scaled loss, divided by the
+    scale: the same, but for what float16 rounds to 0 or to infinity.
     """
-    loss_of = make_loss(model, label_smoothing)
 
     def gradients_of(variables, examples, key, loss_scale: LossScale | None = None):
-        function = loss_of if loss_scale is None else loss_scale.scaled(loss_of)
-        grads, (_, new, metrics) = jax.grad(function, has_aux=True)(
+        function = task.loss if loss_scale is None else loss_scale.scaled(task.loss)
+        grads, (_, stats, metrics) = jax.grad(function, has_aux=True)(
             variables["params"], variables["batch_stats"], examples, key
         )
         if loss_scale is not None:
             grads = loss_scale.unscaled(grads)
-        return grads, new.get("batch_stats", {}), metrics
+        return grads, stats, metrics
 
     return gradients_of
 
 
-def in_parts(gradients_of: Gradients, parts: int, shards: int) -> Gradients:
+def _updated(state: Any, results: Results, *, optimizer, ema: float) -> TrainState:
+    grads, stats, metrics = results
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    new = state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=stats,
+        opt_state=opt_state,
+        metrics=_as(state.metrics, state.metrics.merge(metrics)),
+    )
+    if state.loss_scale is not None:
+        new = new.replace(loss_scale=state.loss_scale.after_update())
+    if not ema:
+        return new
+    return new.replace(ema=moved_average(state.ema, new.variables, new.updates, ema))
+
+
+def in_parts(gradients_of: Differentiated, parts: int, shards: int) -> Differentiated:
     """Makes a `gradients_of` that goes through its examples in parts.
 
     Gradients are those of the mean loss, and running statistics follow as
@@ -129,9 +164,19 @@ def part_slices(array: jax.Array, parts: int, shards: int) -> jax.Array:
     return shares.swapaxes(0, 1).reshape(parts, -1, *array.shape[1:])
 
 
+def _mean_over(axis: str, results: Results) -> Results:
+    """One mean over the devices; it makes integers floats, so they are put back."""
+    return _as(results, lax.pmean(results, axis))
+
+
+def _as(like: Any, tree: Any) -> Any:
+    """The tree in the dtypes of another."""
+    return jax.tree.map(lambda a, own: a.astype(own.dtype), tree, like)
+
+
 def guarded(
     state: TrainState,
-    found: Any,
+    results: Any,
     update: Callable[[TrainState, Any], TrainState],
     skip_bad_steps: int,
 ) -> TrainState:
@@ -152,29 +197,29 @@ def guarded(
 
     Args:
         state: before the update.
-        found: gradients, running statistics and metrics of the whole batch: under pmap
-            after the mean over the devices, so that all of them decide alike.
-        update: `(state, found) -> state`.
+        results: gradients, running statistics and metrics of the whole batch: under
+            pmap after the mean over the devices, so that all of them decide alike.
+        update: `(state, results) -> state`.
         skip_bad_steps: K.
     """
     guard = functools.partial(_guarded, update, skip_bad_steps)
     if state.loss_scale is None:
-        return guard(state, found)
-    return lax.cond(_overflown(state, found), _scaled_down, guard, state, found)
+        return guard(state, results)
+    return lax.cond(_overflown(state, results), _scaled_down, guard, state, results)
 
 
 def _guarded(
-    update: Callable, skip_bad_steps: int, state: TrainState, found: Any
+    update: Callable, skip_bad_steps: int, state: TrainState, results: Any
 ) -> TrainState:
-    sound = (state.bad_step == 0) & finite(found)
+    sound = (state.bad_step == 0) & finite(results)
     leave_out = functools.partial(_left_out, skip_bad_steps)
     # Not a jnp.where of the old state and the new: on the CPU it doubled the update's
     # traffic, needed the memory of another set of parameters and compiled for a minute.
-    return lax.cond(sound, update, leave_out, state, found)
+    return lax.cond(sound, update, leave_out, state, results)
 
 
-def _left_out(skip_bad_steps: int, state: TrainState, found: Any) -> TrainState:
-    del found
+def _left_out(skip_bad_steps: int, state: TrainState, results: Any) -> TrainState:
+    del results
     going = state.bad_step == 0
     skipping = going & (state.skipped < skip_bad_steps)
     return state.replace(  # pyright: ignore[reportAttributeAccessIssue]
@@ -184,15 +229,15 @@ def _left_out(skip_bad_steps: int, state: TrainState, found: Any) -> TrainState:
     )
 
 
-def _overflown(state: Any, found: Any) -> jax.Array:
+def _overflown(state: Any, results: Any) -> jax.Array:
     """Whether nothing but the gradients is not finite, at a scale that can be less."""
-    gradients, *rest = found
+    gradients, *rest = results
     reducible = (state.bad_step == 0) & (state.loss_scale.value > 1)
     return reducible & ~finite(gradients) & finite(rest)
 
 
-def _scaled_down(state: Any, found: Any) -> TrainState:
-    del found
+def _scaled_down(state: Any, results: Any) -> TrainState:
+    del results
     scale = state.loss_scale.after_overflow()
     return state.replace(step=state.step + 1, loss_scale=scale)
 
@@ -207,129 +252,25 @@ def finite(tree: Any) -> jax.Array:
     return functools.reduce(operator.and_, leaves, jnp.array(True))
 
 
-Batch = dict[str, jax.Array]
-TrainStep = Callable[[TrainState, Batch], TrainState]
-EvalStep = Callable[[TrainState, Batch], Metrics]
+def make_eval_step(task: Task):
+    """Makes `step(state, batch) -> (outputs, the batch without the network's inputs)`.
 
-
-def normalize(images: jax.Array | np.ndarray, mean, std) -> Any:
-    """uint8 (b, h, w, c) to float32: (image / 255 - mean) / std."""
-    mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
-    return (images.astype(jnp.float32) / 255 - mean) / std
-
-
-def make_train_step(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    prepare: Callable[[jax.Array], jax.Array],
-    *,
-    label_smoothing: float = 0.0,
-    seed: int = 0,
-    accumulate: int = 1,
-    shards: int = 1,
-    ema: float = 0.0,
-    mix: Mix | None = None,
-    skip_bad_steps: int = 0,
-):
-    """Makes `step(state, batch, *, axis=None) -> state`, one update.
-
-    Args:
-        model: maps images to logits; to mix images it tells its `num_classes`.
-        optimizer: of the parameters.
-        prepare: the batch's images to what the model takes, on the device.
-        label_smoothing: of the cross-entropy.
-        seed: the streams of dropout and mixing are this seed folded with the step.
-        accumulate: parts the batch is computed in, see `in_parts`.
-        shards: devices that share the batch under jit.
-        ema: decay of the averages of the state, which has some unless this is 0.
-        mix: mixes the prepared images, see `make_mix`.
-        skip_bad_steps: updates that may be left out, see `guarded`.
-
-    Returns:
-        The step. `batch` holds image (b, h, w, c) and label (b,). Under jit with the
-        batch sharded it is already the step of the whole batch; under pmap `axis` names
-        the mapped axis and one mean over it makes it so.
+    Whole on every process, it is what `Evaluator.add` takes.
     """
-    gradients_of = make_gradients(model, label_smoothing)
-    examples_of = make_examples(model, prepare, seed, mix)
-    update = partial(_updated, optimizer=optimizer, ema=ema)
+    predict = make_predict_step(task)
 
-    def step(state: TrainState, batch: Batch, *, axis: str | None = None) -> TrainState:
-        split = shards if axis is None else 1
-        examples, dropout = examples_of(state.step, batch, axis=axis, shards=split)
-        if axis is not None:
-            dropout = jax.random.fold_in(dropout, lax.axis_index(axis))
-        whole = partial(gradients_of, loss_scale=state.loss_scale)
-        found = in_parts(whole, accumulate, split)(state.variables, examples, dropout)
-        if axis is not None:
-            found = _mean_over(axis, found)
-        return guarded(state, found, update, skip_bad_steps)
+    def step(state: TrainState, batch: Batch) -> tuple[Any, Batch]:
+        rest = {name: a for name, a in batch.items() if name not in task.inputs}
+        return predict(state, batch), rest
 
     return step
 
 
-def make_examples(model: Any, prepare: Callable, seed: int, mix: Mix | None):
-    """Makes `(step, batch, *, axis, shards) -> (examples, dropout key)` of a step.
+def make_predict_step(task: Task):
+    """Makes `step(state, batch) -> outputs`; of the batch `task.inputs` are enough."""
 
-    The arguments are those of `make_train_step`, the examples those of `make_loss`.
-    """
-
-    def examples_of(step, batch, *, axis: str | None = None, shards: int = 1):
-        key = jax.random.fold_in(jax.random.key(seed), step)
-        dropout, mixing = jax.random.split(key)
-        images, targets = prepare(batch["image"]), batch["label"]
-        if mix is not None:
-            shares = jax.nn.one_hot(targets, model.num_classes, dtype=images.dtype)
-            images, targets = mix(mixing, images, shares, axis=axis, shards=shards)
-        examples = {"image": images, "label": batch["label"], "target": targets}
-        return examples, dropout
-
-    return examples_of
-
-
-def _mean_over(axis: str, found: Found) -> Found:
-    """One mean over the devices; it makes integers floats, so they are put back."""
-    return _as(found, lax.pmean(found, axis))
-
-
-def _as(like: Any, tree: Any) -> Any:
-    """The tree in the dtypes of another."""
-    return jax.tree.map(lambda a, own: a.astype(own.dtype), tree, like)
-
-
-def _updated(state: Any, found: Found, *, optimizer, ema: float) -> TrainState:
-    grads, stats, metrics = found
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    new = state.replace(
-        step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
-        batch_stats=stats,
-        opt_state=opt_state,
-        metrics=_as(state.metrics, state.metrics.merge(metrics)),
-    )
-    if state.loss_scale is not None:
-        new = new.replace(loss_scale=state.loss_scale.after_update())
-    if not ema:
-        return new
-    return new.replace(ema=moved_average(state.ema, new.variables, new.updates, ema))
-
-
-def make_eval_step(model: nn.Module, prepare: Callable[[jax.Array], jax.Array]):
-    """Makes `step(state, batch) -> Metrics`; the batch's mask leaves padding out."""
-    logits_of = make_predict_step(model, prepare)
-
-    def step(state: TrainState, batch: Batch) -> Metrics:
-        logits = logits_of(state, batch["image"])
-        losses = cross_entropy(logits, batch["label"])
-        return measure(losses, logits, batch["label"], batch["mask"])
-
-    return step
-
-
-def make_predict_step(model: nn.Module, prepare: Callable[[jax.Array], jax.Array]):
-    """Makes `step(state, images) -> logits`."""
-
-    def step(state: TrainState, images: jax.Array) -> Any:
-        return model.apply(state.variables, prepare(images), train=False)
+    def step(state: TrainState, batch: Batch) -> Any:
+        inputs = {name: batch[name] for name in task.inputs}
+        return task.predict(state.variables, task.prepare(None, inputs))
 
     return step

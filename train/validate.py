@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from prm_flax.errors import unknown
-from train.config import Config
+from train.config import BaseConfig, Config
 
 Rule = tuple[Callable[[Any], bool], str]
 
@@ -94,25 +94,30 @@ RULES: MappingProxyType[str, Rule] = MappingProxyType(
 )
 
 
-def check_config(config: Config) -> None:
+# Of a field that the configs of a task do not have.
+ABSENT = object()
+
+
+def _value(config: BaseConfig, path: str) -> Any:
+    value: Any = config
+    for part in path.split("."):
+        value = getattr(value, part, ABSENT)
+    return value
+
+
+def check_config(config: BaseConfig) -> None:
     """Raises one ValueError that names every field whose value is not allowed."""
     wrong = []
     for path, (allowed, rule) in RULES.items():
-        value: Any = config
-        for part in path.split("."):
-            value = getattr(value, part)
-        if not allowed(value):
+        value = _value(config, path)
+        if value is not ABSENT and not allowed(value):
             wrong.append(f"{path} must be {rule}, got {value!r}")
     if config.optim.warmup_epochs > config.epochs:
         wrong.append(
             f"optim.warmup_epochs must not exceed epochs, got "
             f"{config.optim.warmup_epochs} and {config.epochs}"
         )
-    if config.data.eval_resize < config.data.image_size:
-        wrong.append(
-            f"data.eval_resize must be at least data.image_size, got "
-            f"{config.data.eval_resize} and {config.data.image_size}"
-        )
+    wrong += _wrong_sizes(config)
     if config.init.new and config.init.file is None:
         wrong.append(
             f"init.new needs init.file, the weights that all else starts from (--init "
@@ -128,7 +133,17 @@ def check_config(config: Config) -> None:
         raise ValueError("; ".join(wrong) + ".")
 
 
-def _wrong_place(config: Config) -> list[str]:
+def _wrong_sizes(config: BaseConfig) -> list[str]:
+    paths = ("data.eval_resize", "data.image_size")
+    resize, size = (_value(config, path) for path in paths)
+    if ABSENT in (resize, size) or resize >= size:
+        return []
+    return [
+        f"data.eval_resize must be at least data.image_size, got {resize} and {size}"
+    ]
+
+
+def _wrong_place(config: BaseConfig) -> list[str]:
     """What is wrong with where the process is told to stand among the others."""
     count, number = config.processes, config.process_id
     given = (config.coordinator, count, number)
@@ -148,7 +163,7 @@ def _wrong_place(config: Config) -> list[str]:
     return []
 
 
-def check_images(config: Config, images: int) -> None:
+def check_images(config: BaseConfig, images: int) -> None:
     """Raises if there are fewer training images than one batch takes."""
     if config.batch_size > images:
         raise ValueError(
@@ -157,8 +172,8 @@ def check_images(config: Config, images: int) -> None:
         )
 
 
-def check_shares(config: Config, devices: int) -> None:
-    """Raises if the batches do not divide among devices, statistics and parts."""
+def check_shares(config: BaseConfig, devices: int) -> None:
+    """Raises if the batches do not divide among the devices."""
     for field in ("batch_size", "eval_batch_size"):
         size = getattr(config, field)
         if size % devices:
@@ -166,11 +181,17 @@ def check_shares(config: Config, devices: int) -> None:
                 f"{field} must be a multiple of the devices: {size} images, {devices} "
                 f"devices. The next is {-(-size // devices) * devices}."
             )
-    _check_statistics(config, config.batch_size // devices)
-    _check_parts(config, devices)
 
 
-def _check_statistics(config: Config, share: int) -> None:
+def check_parts(config: BaseConfig, devices: int) -> None:
+    """Raises if the parts of an accumulated batch do not hold whole statistics."""
+    if config.optim.accumulate > 1:
+        run = getattr(config.model, "batch_norm", 1)
+        _check_accumulation(config.batch_size // devices, config.optim.accumulate, run)
+
+
+def check_statistics(config: Config, share: int) -> None:
+    """Raises if batch norm's statistics do not lie whole in the batch."""
     run = config.model.batch_norm
     if run != "global" and (run < 1 or config.batch_size % run):
         raise ValueError(
@@ -184,11 +205,8 @@ def _check_statistics(config: Config, share: int) -> None:
         )
 
 
-def _check_parts(config: Config, devices: int) -> None:
-    """The parts of an accumulated batch, and mixing's pairs, must stay whole."""
-    share = config.batch_size // devices
-    if config.optim.accumulate > 1:
-        _check_accumulation(share, config.optim.accumulate, config.model.batch_norm)
+def check_mixing(config: Config, share: int) -> None:
+    """Raises if the pairs of images that are mixed do not lie on one device."""
     if (config.data.mixup or config.data.cutmix) and share % 2:
         raise ValueError(
             f"data.mixup and data.cutmix pair images: batch_size must give each "

@@ -23,8 +23,8 @@ from prm_flax.interop import safetensors
 from train import report
 from train.cli import load_config, main
 from train.data.datasets.idx import load_idx
-from train.step import normalize
 from train.tasks.metrics import cross_entropy
+from train.tasks.task import normalize
 
 CONFIG = load_config(REPO / TINY)
 KEYS = {"test_top1", "test_top5", "parameters", "steps"}

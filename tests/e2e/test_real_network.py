@@ -36,7 +36,7 @@ def seen(path, *new):
     e = built(path, *new)
     state = first_state(e, read_init(e))
     images, labels = e.input.sample(20)
-    logits = np.asarray(e.predict_step(jax.device_get(state), images))
+    logits = np.asarray(e.predict_step(jax.device_get(state), {"image": images}))
     return logits, look(e, state, images)[1], labels
 
 

@@ -13,7 +13,7 @@ from prm_flax.figures.class_names import read_names
 from prm_flax.figures.photo import IMAGENET, Preparation, normalized, preparation_of
 from prm_flax.figures.photo import read_photo as read
 from train.data.images.crops import resize_centre_crop
-from train.step import normalize
+from train.tasks.task import normalize
 
 WHOLE = Preparation((0.5,), (0.5,), 28, 0)
 

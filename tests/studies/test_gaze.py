@@ -28,7 +28,9 @@ def started(folder, name):
     variables = jax.device_get(experiment.init().variables)
     claim(epath.Path(folder), experiment.config)
     file = folder / "model.safetensors"
-    safetensors.save(file, name, experiment.model_options, variables)
+    safetensors.save(
+        file, name, experiment.task.network(variables={}).options, variables
+    )
     return experiment, variables
 
 

@@ -28,7 +28,10 @@ def experiment_in(folder, name):
 
 def leave(folder, experiment, variables):
     """The weights at the end, as a run leaves them."""
-    name, options = experiment.config.model.name, experiment.model_options
+    name, options = (
+        experiment.config.model.name,
+        experiment.task.network(variables={}).options,
+    )
     safetensors.save(folder / "model.safetensors", name, options, variables)
 
 

@@ -29,7 +29,7 @@ def run(tmp_path_factory):
     experiment = build(dataclasses.replace(CONFIG, workdir=str(folder)))
     state = experiment.init()
     claim(epath.Path(folder), experiment.config)
-    name, options = CONFIG.model.name, experiment.model_options
+    name, options = CONFIG.model.name, experiment.task.network(variables={}).options
     variables = jax.device_get(state.variables)
     safetensors.save(folder / "model.safetensors", name, options, variables)
     return folder, experiment, state

@@ -1,5 +1,6 @@
 """The smallest networks and states that train: they compile in a blink."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -12,6 +13,7 @@ import optax
 from prm_flax.layers.norm import BatchNorm
 from train.state import TrainState, init_state
 from train.step import make_train_step
+from train.tasks.classification import Classification
 
 IMAGE = (6, 6, 2)
 CLASSES = 5
@@ -47,8 +49,20 @@ def ready(model: Net):
     return functools.partial(prepare, dtype=model.dtype)
 
 
+def task(model: nn.Module, prepare=None, **options: Any) -> Classification:
+    """The classification of images; `options` are those of the class."""
+    return Classification(model, prepare, **{"image_shape": IMAGE} | options)
+
+
+def train_step(model: nn.Module, optimizer, prepare, **options: Any):
+    """A step of it; `options` are the task's and `make_train_step`'s."""
+    names = {field.name for field in dataclasses.fields(Classification)}
+    ours = {name: options.pop(name) for name in names & set(options)}
+    return make_train_step(task(model, prepare, **ours), optimizer, **options)
+
+
 def init(model: nn.Module, ema: bool = False) -> TrainState:
-    return init_state(model, OPTIMIZER, IMAGE, 0, ema)
+    return init_state(task(model), OPTIMIZER, 0, ema)
 
 
 @functools.cache
@@ -62,9 +76,9 @@ def new_state(model: nn.Module, ema: bool = False) -> TrainState:
 
 
 def new_step(model: Net, **options: Any):
-    """A step with some label smoothing; `options` are those of `make_train_step`."""
+    """A step with some label smoothing; `options` are those of `train_step`."""
     options = {"label_smoothing": 0.1} | options
-    return make_train_step(model, OPTIMIZER, ready(model), **options)
+    return train_step(model, OPTIMIZER, ready(model), **options)
 
 
 def batch(number: int, images: int = 16) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import json
 from configs.imagenet import recipe
 from prm_flax import complexity, create_model
 from train.config import Config, Model
-from train.experiment import model_options
+from train.tasks.classification_setup import model_options
 from train.workdir.same_config import claim
 
 STEPS = 1_281_167 // 256

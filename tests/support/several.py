@@ -103,12 +103,12 @@ def use(path: str, workdir: str, output: str, *flags: str) -> None:
     import dataclasses
 
     from train.cli import parse
-    from train.config import Config, Export, Predict
+    from train.config import Export, Predict
     from train.distributed import joined
     from train.export.command import export_run
     from train.predict import evaluate_run, predict
 
-    config = parse("fit", [path, "--workdir", workdir, *flags], Config)
+    config = parse("fit", [path, "--workdir", workdir, *flags])
     config = dataclasses.replace(config, distributed=True)
     folder = Path(output)
     with joined(config):

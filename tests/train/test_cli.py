@@ -6,7 +6,7 @@ from support.run import REPO, TINY
 from prm_flax import list_models
 from train import cli
 from train.cli import COMMANDS, load_config, main, parse
-from train.config import Config, Init
+from train.config import Init
 from train.preemption import LINE
 
 
@@ -58,7 +58,7 @@ def test_a_run_that_does_not_wait_for_its_save(monkeypatch, capsys):
     def twice(config):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "COMMANDS", {"fit": (twice, Config)})
+    monkeypatch.setattr(cli, "COMMANDS", {"fit": cli.Command(twice)})
     assert main(["fit", TINY]) == 130
     assert capsys.readouterr().err == f"{LINE}\n"
 
@@ -163,7 +163,7 @@ def test_a_workdir_that_is_a_file(tmp_path, capsys):
 def test_flags_change_their_fields_and_nothing_else():
     flags = "--optim.peak-lr 0.5 --optim.nesterov False --model.batch-norm 32"
     flags += " --model.dtype bfloat16 --data.mean 0.1 0.2 0.3"
-    got = parse("fit", [str(REPO / TINY), *flags.split()], Config)
+    got = parse("fit", [str(REPO / TINY), *flags.split()])
     want = load_config(REPO / TINY)
     assert (got.optim.peak_lr, got.optim.nesterov) == (0.5, False)
     assert (got.model.batch_norm, got.model.dtype) == (32, "bfloat16")
@@ -185,17 +185,17 @@ def test_flags_change_their_fields_and_nothing_else():
     ],
 )
 def test_weights_to_start_from(flags):
-    config = parse("fit", [str(REPO / TINY), *flags.split()], Config)
+    config = parse("fit", [str(REPO / TINY), *flags.split()])
     assert config.init == Init("a.pth", ("prm", "fc"), "raw")
 
 
 def test_averaged_weights_to_start_from():
     flags = ["--init", "a.pth", "--init.weights", "average"]
-    config = parse("fit", [str(REPO / TINY), *flags], Config)
+    config = parse("fit", [str(REPO / TINY), *flags])
     assert config.init == Init("a.pth", (), "average")
 
 
 @pytest.mark.parametrize("name", list_models())
 def test_every_network_can_be_asked_for(name):
     arguments = [str(REPO / TINY), "--model.name", name]
-    assert parse("fit", arguments, Config).model.name == name
+    assert parse("fit", arguments).model.name == name

@@ -16,7 +16,7 @@ from train.data.records.arrays import ArraySource, eval_batches
 from train.evaluate import Stopped, evaluate
 from train.state import TrainState, init_state
 from train.step import make_eval_step, make_predict_step
-from train.tasks.metrics import scalars
+from train.tasks.classification import Classification
 
 CLASSES = 7
 
@@ -27,12 +27,19 @@ class Linear(nn.Module):
         return nn.Dense(CLASSES)(x.reshape(len(x), -1))
 
 
+TASK = Classification(
+    Linear(),
+    lambda images: images.astype(jnp.float32) / 50,
+    image_shape=(2, 2, 1),
+)
+
+
 @functools.cache
 def setup(devices):
     """Mesh, state and evaluation step on so many devices."""
     mesh = sharding.make_mesh(jax.devices()[:devices])
-    state = init_state(Linear(), optax.identity(), (2, 2, 1), 0)
-    step = make_eval_step(Linear(), lambda images: images.astype(jnp.float32) / 50)
+    state = init_state(TASK, optax.identity(), 0)
+    step = make_eval_step(TASK)
     return mesh, state, sharding.jit_eval_step(mesh, step)
 
 
@@ -59,9 +66,10 @@ def test_every_image_counts_once(devices, count, share):
     mesh, state, step = setup(devices)
     images = source(count)
     put = functools.partial(sharding.put_batch, mesh)
-    total = evaluate(state, eval_batches(images, share), put, step)
-    assert float(total.loss.count) == count
-    numbers, (loss, top1) = scalars(total), by_hand(state, images)
+    batches = eval_batches(images, share)
+    numbers = evaluate(state, batches, put, step, TASK.evaluator())
+    assert numbers["images"] == count
+    loss, top1 = by_hand(state, images)
     assert numbers["loss"] == pytest.approx(loss, rel=1e-5)
     assert numbers["top1"] == pytest.approx(top1)
 
@@ -75,13 +83,16 @@ def test_a_stop_ends_it_before_the_next_batch():
         return sharding.put_batch(mesh, batch)
 
     with pytest.raises(Stopped):
-        evaluate(state, eval_batches(source(12), 4), put, step, stop=seen)
+        batches = eval_batches(source(12), 4)
+        evaluate(state, batches, put, step, TASK.evaluator(), stop=seen)
     assert len(seen) == 1
 
 
 def test_prediction_is_what_evaluation_measures():
     _, state, _ = setup(1)
-    step = make_predict_step(Linear(), lambda images: images.astype(jnp.float32) / 50)
+    step = make_predict_step(TASK)
     images = source(9)
-    right = np.asarray(step(state, images.images)).argmax(-1) == images.labels
+    right = (
+        np.asarray(step(state, {"image": images.images})).argmax(-1) == images.labels
+    )
     assert 100 * right.mean() == pytest.approx(by_hand(state, images)[1])

@@ -17,10 +17,10 @@ from train.config import Config, Data, Model
 from train.experiment import (
     ROOT,
     build,
-    model_options,
     parameter_count,
     workdir_of,
 )
+from train.tasks.classification_setup import model_options
 
 CONFIGS = sorted(
     path.relative_to(REPO)
@@ -132,7 +132,7 @@ def test_the_numbers_of_the_run(experiment):
     assert experiment.steps == 20
     assert parameter_count(experiment) == 175_180
     assert experiment.mesh.size == len(jax.devices()) == 4
-    assert experiment.model_options == {
+    assert experiment.task.network(variables={}).options == {
         "stem": "3x3_stride2",
         "groups": 8,
         "batch_norm": "global",

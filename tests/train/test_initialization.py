@@ -61,7 +61,7 @@ def start(*args, **how):
 
 def logits(e, state):
     images, _ = e.input.sample(8)
-    return np.asarray(e.predict_step(jax.device_get(state), images))
+    return np.asarray(e.predict_step(jax.device_get(state), {"image": images}))
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,20 @@ from support.bad_nets import (
     poisoned,
     with_pixel,
 )
-from support.nets import IMAGE, OPTIMIZER, Net, batch, new_state, prepare
+from support.nets import (
+    OPTIMIZER,
+    Net,
+    batch,
+    new_state,
+    prepare,
+    task,
+    train_step,
+)
 
 from prm_flax import create_model
 from train import sharding
 from train.nonfinite import layers_in_order, make_diagnosis
 from train.state import init_state
-from train.step import make_train_step
 from train.tasks.mixup import make_mix
 
 FIRST_INDEX = 100
@@ -36,9 +43,9 @@ def numbered(images):
 def after_step(model, images, ready=to_float, state=None):
     """The state after a step with the images, and what the diagnosis says of it."""
     state = new_state(model) if state is None else state
-    step = jax.jit(make_train_step(model, OPTIMIZER, ready))
+    step = jax.jit(train_step(model, OPTIMIZER, ready))
     after = step(state, images)
-    return after, make_diagnosis(model, ready)(after, numbered(images))
+    return after, make_diagnosis(task(model, ready))(after, numbered(images))
 
 
 def bright(*rows):
@@ -122,7 +129,9 @@ def test_parameters_that_were_not_finite_are_named():
 
 
 def test_a_step_that_is_finite_again_says_so():
-    message = make_diagnosis(Net(), to_float)(new_state(Net()), numbered(batch(0)))
+    message = make_diagnosis(task(Net(), to_float))(
+        new_state(Net()), numbered(batch(0))
+    )
     assert message.startswith("step 1: loss and gradients are finite when they are")
 
 
@@ -135,21 +144,19 @@ def test_many_images_are_counted():
 def test_mixed_images_are_named_with_their_partners():
     model, mix = Net(), make_mix(0.4, 0.0)
     images = with_pixel(batch(0), 6)
-    step = make_train_step(model, OPTIMIZER, poisoned(model), mix=mix)
+    step = train_step(model, OPTIMIZER, poisoned(model), mix=mix)
     after = jax.jit(step)(new_state(model), images)
-    diagnose = make_diagnosis(model, poisoned(model), mix=mix)
+    diagnose = make_diagnosis(task(model, poisoned(model), mix=mix))
     assert diagnose(after, numbered(images)).endswith("images: 106, 107")
 
 
 def test_it_takes_a_state_and_a_batch_on_several_devices():
     mesh, model = sharding.make_mesh(), Net()
     images = with_pixel(batch(0), 5)
-    step = sharding.jit_train_step(
-        mesh, make_train_step(model, OPTIMIZER, poisoned(model))
-    )
+    step = sharding.jit_train_step(mesh, train_step(model, OPTIMIZER, poisoned(model)))
     placed = sharding.put_batch(mesh, images)
     after = step(sharding.put_state(mesh, new_state(model)), placed)
-    message = make_diagnosis(model, poisoned(model))(
+    message = make_diagnosis(task(model, poisoned(model)))(
         after, placed | {"index": numbered(images)["index"]}
     )
     assert message.endswith("images: 105")
@@ -158,7 +165,7 @@ def test_it_takes_a_state_and_a_batch_on_several_devices():
 @pytest.mark.parametrize("remat", [False, True])
 def test_a_prm_inside_a_network_is_named(remat):
     model = create_model("prm_resnet14", 5, stem="3x3", remat=remat)
-    state = jax.jit(lambda: init_state(model, OPTIMIZER, IMAGE, 0))()
+    state = jax.jit(lambda: init_state(task(model), OPTIMIZER, 0))()
     params = jax.tree.map(lambda a: a, state.params)
     prm = params["layer2_0"]["prm"]
     prm["alpha"] = jnp.full_like(prm["alpha"], 3e38)
@@ -168,9 +175,8 @@ def test_a_prm_inside_a_network_is_named(remat):
 
 def test_layers_come_in_the_order_of_the_computation():
     order = layers_in_order(
-        Overflows(remat=True),
+        task(Overflows(remat=True), to_float),
         new_state(Overflows()).variables,
-        to_float,
-        batch(0)["image"],
+        batch(0),
     )
     assert order == ["block/z", "block/middle", "block/a", "block", "last", ""]

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support.nets import task, train_step
 
 from prm_flax import create_model
 from train.config import Optim
 from train.optim import make_optimizer
 from train.state import init_state
-from train.step import make_train_step, normalize
 from train.tasks.mixup import make_mix
+from train.tasks.task import normalize
 
 IMAGE = (8, 8, 1)
 model_of = functools.cache(
@@ -41,9 +42,11 @@ def step_and_init(dtype, name, gradients):
     prepare = functools.partial(normalize, mean=(0.5,), std=(0.5,))
     options = {"accumulate": 2, "ema": 0.9, "mix": make_mix(0.2, 1.0)}
     model = model_of(dtype=dtype)
-    step = make_train_step(model, optimizer, prepare, **options)
+    step = train_step(model, optimizer, prepare, **options)
     scaled = {"ema": True, "loss_scale": dtype == jnp.float16}
-    return step, functools.partial(init_state, model, optimizer, IMAGE, 0, **scaled)
+    return step, functools.partial(
+        init_state, task(model, image_shape=IMAGE), optimizer, 0, **scaled
+    )
 
 
 def images():

@@ -13,6 +13,7 @@ from prm_flax.figures import plots
 from prm_flax.printable import markdown
 from train import predict, report
 from train.config import Config, Data, Model, Predict
+from train.tasks.classification import Classification
 
 CLASSES = ("caf\udce9", "$x_1^2$", "a|b*c", "🍋 日本", "two\nlines")
 IMAGES = np.zeros((4, 8, 8, 1), np.uint8)
@@ -39,24 +40,24 @@ def run(tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     workdir.mkdir()
     sample = (IMAGES, np.array([0, 1, 2, 3]))
+    task = Classification(None, None, class_names=CLASSES)
     experiment = SimpleNamespace(
+        task=task,
         workdir=epath.Path(workdir),
         config=Config(name="my <b>|run", model=Model(), data=Data(source="idx")),
-        model_options={},
         steps=20,
         mesh=SimpleNamespace(size=1),
         input=SimpleNamespace(
             sample=lambda n: (sample[0][:n], sample[1][:n]), class_names=CLASSES
         ),
     )
+    experiment.show = lambda state, *given: task.show(None, {}, *given)
     weights = {"test": SimpleNamespace(variables={})}
-    for module in (report, predict):
-        monkeypatch.setattr(module, "look", lambda e, s, images: (SHARES, {}))
+    monkeypatch.setattr(Classification, "look", lambda *_: (SHARES, {}))
     monkeypatch.setattr(report, "weights_of", lambda state: weights)
     monkeypatch.setattr(report, "parameter_count", lambda experiment: 1234)
-    monkeypatch.setattr(report, "network_of", lambda experiment, variables: b"weights")
     monkeypatch.setattr(
-        report, "save_weights", lambda data, path: path.write_bytes(data)
+        Classification, "save", lambda task, path, _: path.write_bytes(b"weights")
     )
     return experiment
 

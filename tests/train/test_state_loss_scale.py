@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support.nets import task, train_step
 from support.saved import assert_same_bits, at, like
 
 from train import sharding
 from train.checkpoints.leaves import dotted
 from train.checkpoints.manager import Checkpoints
-from train.hooks import Run
+from train.hooks import TrainHooks
 from train.nonfinite import make_diagnosis
 from train.state import LossScale, init_state
-from train.step import make_train_step
 
 IMAGE = (1, 1, 1)
 CLASSES = 5
@@ -63,7 +63,9 @@ def identity(images):
 
 def first(model, optimizer=CHAIN, scale=None, ema=False):
     """The first state, its loss scaled by `scale` or, for None, not at all."""
-    state = init_state(model, optimizer, IMAGE, 0, ema, loss_scale=scale is not None)
+    state = init_state(
+        task(model, image_shape=IMAGE), optimizer, 0, ema, loss_scale=scale is not None
+    )
     if scale is None:
         return state
     value = jnp.asarray(scale, jnp.float32)
@@ -72,7 +74,7 @@ def first(model, optimizer=CHAIN, scale=None, ema=False):
 
 @functools.cache
 def step_of(model, optimizer=CHAIN, **options):
-    return jax.jit(make_train_step(model, optimizer, identity, **options))
+    return jax.jit(train_step(model, optimizer, identity, **options))
 
 
 HALF, FULL = Dense(jnp.float16), Dense(jnp.float32)
@@ -148,7 +150,9 @@ def test_at_scale_1_an_overflow_is_a_bad_step():
     assert numbers(after) == (1, 0, 1, 1, 0, 2)
     assert_left_out(after, state)
     assert numbers(step(after, GOOD)) == numbers(after)
-    message = make_diagnosis(model, identity)(after, huge | {"index": np.arange(4)})
+    message = make_diagnosis(task(model, identity))(
+        after, huge | {"index": np.arange(4)}
+    )
     assert message.startswith(
         "step 2: the loss is finite; first bad layer: Dense_0 (gradient)"
     )
@@ -188,7 +192,7 @@ def trained(parallel, device_count, **options):
     """The states after a good step, one where one image overflows, a good one."""
     mesh = sharding.make_mesh(jax.devices()[:device_count])
     way = sharding.PARALLEL[parallel]
-    made = make_train_step(HALF, CHAIN, identity, ema=0.9, **options)
+    made = train_step(HALF, CHAIN, identity, ema=0.9, **options)
     step = way.train_step(mesh, made)
     state = sharding.put_state(mesh, first(HALF, scale=2.0**16, ema=True))
     good = np.tile(GOOD["image"].ravel(), 2)
@@ -227,7 +231,7 @@ def test_the_whole_batch_overflows_on_any_devices_and_in_any_parts(
 
 def test_a_scaled_update_takes_no_memory_of_its_own():
     state = first(HALF, scale=2.0**16, ema=True)
-    made = make_train_step(HALF, CHAIN, identity, ema=0.9)
+    made = train_step(HALF, CHAIN, identity, ema=0.9)
     step = jax.jit(made, donate_argnums=0)
     memory = step.lower(state, GOOD).compile().memory_analysis()
     assert memory.alias_size_in_bytes == sum(a.nbytes for a in jax.tree.leaves(state))
@@ -244,7 +248,9 @@ def test_the_scale_is_saved_and_a_resumed_run_ends_in_the_same_bits(tmp_path):
 
 def test_without_a_scale_the_state_is_what_it_was():
     """Runs saved before there were scales go on."""
-    init = functools.partial(init_state, FULL, CHAIN, IMAGE, 0, ema=True)
+    init = functools.partial(
+        init_state, task(FULL, image_shape=IMAGE), CHAIN, 0, ema=True
+    )
     paths, _ = jax.tree_util.tree_flatten_with_path(jax.eval_shape(init))
     assert {dotted(path).partition(".")[0] for path, _ in paths} == {
         "step", "params", "opt_state", "ema", "metrics", "skipped", "bad_step"
@@ -260,6 +266,7 @@ def test_a_run_records_its_scale(scale, recorded):
         steps=2,
         steps_per_epoch=2,
         schedule=lambda step: 0.1,
+        task=task(HALF),
         input=SimpleNamespace(skipped=0),
         mesh=sharding.make_mesh(),
     )
@@ -267,7 +274,7 @@ def test_a_run_records_its_scale(scale, recorded):
     parts: Any = SimpleNamespace(
         write=written.append, read=lambda: 1.0, take_waited=lambda: 0.0
     )
-    run = Run(experiment, parts, parts, parts, parts, parts, lambda: None, 0)
+    run = TrainHooks(experiment, parts, parts, parts, parts, parts, lambda: None, 0)
     run.log(1, at(first(HALF, scale=scale), 1))
     found = {k: v for k, v in written[0].items() if k in ("loss_scale", "overflows")}
     assert found == ({} if recorded is None else recorded | {"overflows": 0})

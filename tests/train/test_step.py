@@ -9,8 +9,8 @@ import pytest
 from support.nets import Net, batch, init, new_state, new_step
 
 from train import sharding
-from train.step import normalize
 from train.tasks.metrics import Metrics
+from train.tasks.task import normalize
 
 BITS_64 = functools.partial(Net, dtype=jnp.float64)
 STEPS = 3

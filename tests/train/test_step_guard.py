@@ -8,11 +8,11 @@ import numpy as np
 import optax
 import pytest
 from support.bad_nets import NanGradient, poisoned, with_pixel
-from support.nets import Net, batch, new_state, new_step
+from support.nets import Net, batch, new_state, new_step, train_step
 
 from train import sharding
 from train.nonfinite import check_finite
-from train.step import finite, make_train_step
+from train.step import finite
 
 AXIS = "data"
 COUNTERS = ("step", "skipped", "bad_step")
@@ -54,7 +54,7 @@ def states(bad, mesh, parallel="jit", model=None, steps=6, **options):
     """The states before and after each step, those numbered in `bad` poisoned."""
     model = Net() if model is None else model
     optimizer = optax.sgd(0.2, 0.9)
-    step = make_train_step(model, optimizer, poisoned(model), ema=0.9, **options)
+    step = train_step(model, optimizer, poisoned(model), ema=0.9, **options)
     step = PARALLEL[parallel](mesh, step)
     state = sharding.put_state(mesh, first_state(model))
     found = [jax.device_get(state)]

@@ -17,7 +17,7 @@ from train.evaluate import weights_of
 from train.experiment import Experiment, workdir_of
 from train.export import load
 from train.export.program import PLATFORMS, make_program
-from train.export.weights import Network, network_of, save_weights
+from train.export.weights import Network, save_weights
 from train.workdir.files import local
 from train.workdir.same_config import recorded
 from train.workdir.trained import opened, restore
@@ -41,9 +41,10 @@ def export_run(config: Config, what: Export) -> int:
 
 def trained(experiment: Experiment, average: bool = False) -> Network:
     """The network of a run's last checkpoint, or the moving average of its weights."""
+    task: Any = experiment.task  # a classification: only such a network is exported
     kinds = weights_of(restore(experiment))
     variables = kinds["ema" if average else "test"].variables
-    return network_of(experiment, jax.device_get(variables))
+    return task.network(variables=jax.device_get(variables))
 
 
 def export(network: Network, folder: Path, *, fold: bool = False) -> None:

@@ -13,7 +13,7 @@ from prm_flax import create_model
 from prm_flax.interop.fold import Folded
 from prm_flax.layers.device import portable
 from train.export.weights import Network
-from train.step import normalize
+from train.tasks.task import normalize
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 # Largest difference of logits, in standard deviations of them.

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 from prm_flax.interop import safetensors
 from prm_flax.interop.safetensors import About, Preprocessing
-from train.data.sources import SOURCES
-from train.experiment import Experiment
 
 
 class Network(NamedTuple):
@@ -17,7 +15,7 @@ class Network(NamedTuple):
         name: as for `create_model`.
         options: its keywords, num_classes among them.
         variables: params and batch_stats.
-        mean: of the normalisation, see `train.step.normalize`.
+        mean: of the normalisation, see `train.tasks.task.normalize`.
         std: of the normalisation.
         image_shape: (h, w, c).
         class_names: in the order of the logits.
@@ -48,19 +46,4 @@ def save_weights(network: Network, path: Path) -> None:
     """Writes a network's weights, and what its inputs and outputs mean, into a file."""
     safetensors.save(
         path, network.name, network.options, network.variables, network.about
-    )
-
-
-def network_of(experiment: Experiment, variables: Mapping[str, Any]) -> Network:
-    """An experiment's network with some weights."""
-    config, images = experiment.config, experiment.input
-    return Network(
-        config.model.name,
-        experiment.model_options,
-        variables,
-        config.data.mean,
-        config.data.std,
-        images.image_shape,
-        images.class_names,
-        SOURCES[config.data.source].resize(config),
     )

@@ -8,15 +8,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax.experimental import topologies
 
 from train import sharding
 from train.config import Config
-from train.experiment import assemble, check_options
+from train.experiment import Experiment, assemble, check_options, kind_of
 from train.preflight.chips import Topology
 from train.preflight.flops import flops
-from train.preflight.input_shapes import sketch
 from train.validate import check_images
 
 # Of the compilers: ask no cloud service which chips are here, check for no CUDA.
@@ -93,10 +91,10 @@ def build_step(config: Config, topology: Topology, per_device_batch: int) -> Bui
         )
     check_options(config, topology.devices)
     mesh = sharding.make_mesh(devices_of(topology))
-    images = sketch(config)
+    images = kind_of(config).sketch(config)
     check_images(config, images.train_images)
     experiment = assemble(config, mesh, images)
-    batch = _batch(config, mesh, experiment.input.image_shape)
+    batch = _batch(experiment)
     step: Any = experiment.train_step
     traced = step.trace(experiment.abstract_state, batch)
     compiled, needed = _compile(mesh, traced)
@@ -127,14 +125,13 @@ def devices_of(topology: Topology) -> list[Any]:
     return topologies.get_topology_desc(platform=chip.kind, **options).devices
 
 
-def _batch(config: Config, mesh, shape: tuple[int, ...]) -> dict[str, Any]:
-    def array(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding.split(mesh))
-
-    count = config.batch_size
+def _batch(experiment: Experiment) -> dict[str, Any]:
+    """The shapes of a training batch, shared among the devices."""
+    share = sharding.split(experiment.mesh)
+    shapes = experiment.task.shapes(experiment.config.batch_size)
     return {
-        "image": array((count, *shape), jnp.uint8),
-        "label": array((count,), jnp.int32),
+        name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=share)
+        for name, array in shapes.items()
     }
 
 

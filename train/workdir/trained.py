@@ -111,7 +111,7 @@ def experiment_of_run(config: Config, images: bool = True) -> Experiment:
     return experiment
 
 
-class Known(NamedTuple):
+class TrainedOn(NamedTuple):
     """What trained weights say of their data.
 
     Attributes:
@@ -127,32 +127,32 @@ class Known(NamedTuple):
     test: ImageList | None
 
 
-def _known_of_run(config: Config) -> Known | None:
+def _known_of_run(config: Config) -> TrainedOn | None:
     data = read_data(workdir_of(config))
     if data is None:
         return None
     resize = SOURCES[config.data.source].resize(config)
-    return Known(data.class_names, data.image_shape, resize, data.test)
+    return TrainedOn(data.class_names, data.image_shape, resize, data.test)
 
 
-def _known_of_file(config: Config) -> Known | None:
+def _known_of_file(config: Config) -> TrainedOn | None:
     names, found = read_about(config.init)
     if not names or found is None:
         return None
-    return Known(names, found.image_shape, found.resize, None)
+    return TrainedOn(names, found.image_shape, found.resize, None)
 
 
-def _with(config: Config, known: Known, images: bool) -> Experiment:
+def _with(config: Config, known: TrainedOn, images: bool) -> Experiment:
     made = (_images if images else _photos)(config, known)
     return assemble(config, sharding.make_mesh(), made)
 
 
-def _photos(config: Config, known: Known) -> Input:
+def _photos(config: Config, known: TrainedOn) -> Input:
     reader = photo_reader(config, known.image_shape, known.resize)
     return PhotosOnly(known.class_names, known.image_shape, reader)
 
 
-def _images(config: Config, known: Known) -> Input:
+def _images(config: Config, known: TrainedOn) -> Input:
     """The images with the classes of the weights."""
     shard = Shard(jax.process_index(), jax.process_count())
     fetch = known.test is None  # nothing for a run

@@ -19,7 +19,7 @@ from train.export.command import export
 from train.export.load import load
 from train.export.program import PLATFORMS, check_program
 from train.export.weights import Network
-from train.step import normalize
+from train.tasks.task import normalize
 
 SHAPE = (12, 12, 1)
 FORBIDDEN = ("flax", "prm_flax", "train", "optax", "safetensors", "jaxtyping")

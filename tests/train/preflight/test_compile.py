@@ -13,7 +13,7 @@ from train.preflight import compile as compiling
 from train.preflight.chips import parse_topology
 from train.preflight.compile import NEEDED, UNITS, build_step, prepare, with_batch
 from train.preflight.flops import flops
-from train.preflight.input_shapes import KNOWN, sketch
+from train.tasks.classification_setup import SHAPES, sketch
 
 FOUR = parse_topology("v5e:2x2")
 
@@ -81,7 +81,7 @@ def test_a_compiler_that_is_not_installed(monkeypatch):
         prepare(FOUR)
 
 
-@pytest.mark.parametrize("source", KNOWN)
+@pytest.mark.parametrize("source", SHAPES)
 def test_known_sets_are_not_opened(source):
     config = tiny()
     data = dataclasses.replace(config.data, source=source, root="nowhere")

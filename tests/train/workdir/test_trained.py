@@ -19,7 +19,7 @@ from train.cli import main, typed
 from train.config import Config, Data, Init, Model
 from train.data.datasets import fashion_mnist
 from train.experiment import build
-from train.export.weights import network_of, save_weights
+from train.export.weights import save_weights
 from train.initialization import read_about
 from train.workdir.run_data import data_of, write_data
 from train.workdir.same_config import claim
@@ -73,7 +73,7 @@ def made(tmp_path_factory):
     checkpoints = Checkpoints(run / "checkpoints", 1)
     checkpoints.save(sharding.put_state(experiment.mesh, zeros), {"train_seconds": 0.0})
     checkpoints.close()
-    network = network_of(experiment, zeros.variables)
+    network = experiment.task.network(variables=zeros.variables)
     save_weights(network, base / "own.safetensors")
     (base / "config.py").write_text(CONFIG)
     return base

@@ -21,7 +21,7 @@ from train.data.download import Content, FetchError
 from train.data.images.header import BadImage
 from train.data.input import ALONE
 from train.data.sources import SOURCES
-from train.preflight.input_shapes import sketch
+from train.tasks.classification_setup import sketch
 
 PROBABILITIES = ("0.0", "0.3333333333333333", "0.6666666666666666", "1.0")
 CELLS = [(p, t) for p in PROBABILITIES for t in ("mono", "poly") for _ in range(5)]
