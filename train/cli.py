@@ -111,12 +111,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0 if arguments else 2
     try:
         command = _command(arguments[0])
-        config = parse(arguments[0], arguments[1:])
+        config, own = split(parse(arguments[0], arguments[1:]), arguments[0])
         keep_compiled_programs()
         with joined(config):
             if arguments[0] in OF_A_RUN:
                 config = as_trained(config, typed(arguments[2:]))
-            own = [getattr(config, arguments[0])] if command.options else []
             return command.run(config, *own)
     except (ValueError, WorkdirError, FetchError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -154,6 +153,15 @@ def parse(name: str, arguments: Sequence[str]) -> Any:
         default=options(**fields),
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
     )
+
+
+def split(parsed: Any, name: str) -> tuple[Any, list[Any]]:
+    """The config by itself, and the command's own options, if it has some."""
+    if COMMANDS[name].options is None:
+        return parsed, []
+    kind: Any = type(parsed).__base__
+    fields = {f.name: getattr(parsed, f.name) for f in dataclasses.fields(kind)}
+    return kind(**fields), [getattr(parsed, name)]
 
 
 def _with_options(config: type[BaseConfig], name: str, command: Command) -> type:

@@ -26,7 +26,7 @@ from train.validate import check_images
 from train.workdir.files import local
 from train.workdir.lock import lock, prepare_workdir
 from train.workdir.run_data import RunData, check_data, data_of, write_data
-from train.workdir.same_config import check_claim, claim
+from train.workdir.same_config import check_config_of_run, write_config
 
 
 def fit(config: BaseConfig) -> int:
@@ -74,10 +74,10 @@ def _occupy(
     still_ours = held.enter_context(lock(experiment.workdir))
     # All is compared before anything is written.
     workdir = experiment.workdir
-    check_claim(workdir, experiment.config)
+    check_config_of_run(workdir, experiment.config)
     if Steps(workdir / "checkpoints").usable():
         check_data(workdir, data)
-    claim(workdir, experiment.config)
+    write_config(workdir, experiment.config)
     write_data(workdir, data)
     return still_ours
 

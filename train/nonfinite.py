@@ -112,7 +112,9 @@ class Recorder:
     def __init__(self, model: nn.Module):
         self.model, self.outputs = model, {}
 
-    def apply(self, variables: Any, *args: Any, mutable: Sequence[str], **options: Any):
+    def apply(
+        self, variables: Any, *args: Any, mutable: Sequence[str] = (), **options: Any
+    ):
         """As the network's, which it calls."""
         result, new = self.model.apply(
             variables,
@@ -122,7 +124,8 @@ class Recorder:
             **options,
         )
         self.outputs = new["intermediates"]
-        return result, {name: tree for name, tree in new.items() if name in mutable}
+        changed = {name: tree for name, tree in new.items() if name in mutable}
+        return (result, changed) if mutable else result
 
     def __getattr__(self, name: str) -> Any:
         """What else is asked of a network."""

@@ -16,7 +16,7 @@ from studies.gaze import Gaze, gaze, said
 from train.cli import load_config
 from train.config import Model
 from train.experiment import build
-from train.workdir.same_config import claim
+from train.workdir.same_config import write_config
 
 
 def started(folder, name):
@@ -26,7 +26,7 @@ def started(folder, name):
     )
     experiment = build(config)
     variables = jax.device_get(experiment.init().variables)
-    claim(epath.Path(folder), experiment.config)
+    write_config(epath.Path(folder), experiment.config)
     file = folder / "model.safetensors"
     safetensors.save(
         file, name, experiment.task.network(variables={}).options, variables

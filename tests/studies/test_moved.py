@@ -14,7 +14,7 @@ from studies.moved import moved, said
 from train.cli import load_config
 from train.config import Model
 from train.experiment import build
-from train.workdir.same_config import claim
+from train.workdir.same_config import write_config
 
 
 def experiment_in(folder, name):
@@ -22,7 +22,7 @@ def experiment_in(folder, name):
     tiny = load_config(REPO / TINY)
     config = dataclasses.replace(tiny, model=Model(name=name), workdir=str(folder))
     experiment = build(config)
-    claim(epath.Path(folder), experiment.config)
+    write_config(epath.Path(folder), experiment.config)
     return experiment
 
 

@@ -17,7 +17,7 @@ from train.config import Config, Data, Init
 from train.evaluate import evaluate
 from train.experiment import build
 from train.tasks.metrics import scalars
-from train.workdir.same_config import claim
+from train.workdir.same_config import write_config
 
 CONFIG = load_config(REPO / TINY)
 
@@ -28,7 +28,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     experiment = build(dataclasses.replace(CONFIG, workdir=str(folder)))
     state = experiment.init()
-    claim(epath.Path(folder), experiment.config)
+    write_config(epath.Path(folder), experiment.config)
     name, options = CONFIG.model.name, experiment.task.network(variables={}).options
     variables = jax.device_get(state.variables)
     safetensors.save(folder / "model.safetensors", name, options, variables)
@@ -81,7 +81,7 @@ def test_every_kind_of_field_comes_back(tmp_path):
         init=Init("weights.pth", ("prm", "fc")),
         profile=3,
     )
-    claim(epath.Path(tmp_path), given)
+    write_config(epath.Path(tmp_path), given)
     assert config_of(json.loads((tmp_path / "config.json").read_text())) == given
 
 

@@ -7,7 +7,7 @@ from configs.imagenet import recipe
 from prm_flax import complexity, create_model
 from train.config import Config, Model
 from train.tasks.classification_setup import model_options
-from train.workdir.same_config import claim
+from train.workdir.same_config import write_config
 
 STEPS = 1_281_167 // 256
 
@@ -20,7 +20,7 @@ def imagenet(name: str, **options) -> Config:
 def finished(folder, config: Config, top1=70.5, top5=89.5, **changed):
     """The folder of a run that came to its end; its path as text."""
     folder.mkdir()
-    claim(folder, config)
+    write_config(folder, config)
     options = model_options(config.model)
     model = create_model(config.model.name, **options)
     result = {

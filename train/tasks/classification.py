@@ -16,7 +16,7 @@ from prm_flax.figures import maps, plots
 from train.export.weights import Network, save_weights
 from train.tasks.metrics import Metrics, cross_entropy, measure, scalars
 from train.tasks.mixup import Mix
-from train.tasks.task import Batch, Column, Examples, Losses, Picture, Shown
+from train.tasks.task import Batch, Column, Examples, Losses, Picture, Shown, Task
 
 # Images in a picture.
 DRAWN = 16
@@ -24,8 +24,27 @@ DRAWN = 16
 BEST = 5
 
 
+def _curves(path: Path, experiment: Any, state: Any, log: Any) -> None:
+    plots.curves(path, log.of("train"), log.of("test"))
+
+
+def _predictions(path: Path, experiment: Any, state: Any, log: Any) -> None:
+    images, labels = experiment.input.sample(DRAWN)
+    experiment.show(state, images, [""] * len(images), labels).draw(path)
+
+
+PICTURES: MappingProxyType[str, Picture] = MappingProxyType(
+    {
+        "curves.png": Picture("loss and accuracy", _curves),
+        "predictions.png": Picture(
+            "test images with predictions and query points", _predictions
+        ),
+    }
+)
+
+
 @dataclass(frozen=True)
-class Classification:
+class Classification(Task):
     """The classes of images.
 
     Attributes:
@@ -53,11 +72,7 @@ class Classification:
         Column("top5", "top-5", "%", 2),
     )
     inputs = ("image",)
-
-    @property
-    def pictures(self) -> Mapping[str, Picture]:
-        """Curves, and test images with predictions."""
-        return PICTURES
+    pictures = PICTURES
 
     def shapes(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Image uint8 (b, h, w, c) and label int32 (b,)."""
@@ -208,22 +223,3 @@ class ClassificationEvaluator:
 def _best(probabilities: np.ndarray, names: tuple[str, ...]) -> str:
     best = np.argsort(-probabilities, kind="stable")[:BEST]
     return ", ".join(f"{names[k]} {100 * probabilities[k]:.1f} %" for k in best)
-
-
-def _curves(path: Path, experiment: Any, state: Any, log: Any) -> None:
-    plots.curves(path, log.of("train"), log.of("test"))
-
-
-def _predictions(path: Path, experiment: Any, state: Any, log: Any) -> None:
-    images, labels = experiment.input.sample(DRAWN)
-    experiment.show(state, images, [""] * len(images), labels).draw(path)
-
-
-PICTURES: MappingProxyType[str, Picture] = MappingProxyType(
-    {
-        "curves.png": Picture("loss and accuracy", _curves),
-        "predictions.png": Picture(
-            "test images with predictions and query points", _predictions
-        ),
-    }
-)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,24 +86,21 @@ class Picture(NamedTuple):
 class Task(Protocol):
     """What is trained: a frozen dataclass whose field `model` is the network.
 
+    Whoever derives from it has `pictures`, `numbers` and `line` already.
+
     Attributes:
-        model: its `apply` is called by `loss` and `predict`, by no one else.
+        model: the network, whose `apply` `loss` and `predict` call.
         score: the column that ranks checkpoints, the higher the better.
         columns: what training and evaluation measure, the loss first.
         inputs: the arrays of a batch that the network takes; floats when prepared.
         pictures: file name -> picture, of a finished run's report.
     """
 
-    @property
-    def model(self) -> nn.Module: ...  # noqa: D102
-    @property
-    def score(self) -> str: ...  # noqa: D102
-    @property
-    def columns(self) -> tuple[Column, ...]: ...  # noqa: D102
-    @property
-    def inputs(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def pictures(self) -> Mapping[str, Picture]: ...  # noqa: D102
+    model: Any
+    score: str
+    columns: tuple[Column, ...]
+    inputs: tuple[str, ...]
+    pictures: Mapping[str, Picture] = MappingProxyType({})
 
     def shapes(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """The arrays of a training batch that the devices get."""
@@ -156,11 +153,13 @@ class Task(Protocol):
 
     def numbers(self, metrics: Any) -> dict[str, float]:
         """The numbers of `columns` that training metrics hold."""
-        ...
+        return {name: float(value) for name, value in metrics.compute().items()}
 
     def line(self, numbers: Mapping[str, float], kind: str = "") -> str:
         """The numbers as the progress line says them; `kind`: "test", "ema"."""
-        ...
+        known = (column for column in self.columns if column.key in numbers)
+        said = (f"{c.title} {c.text(numbers[c.key])}" for c in known)
+        return "  ".join(f"{kind} {text}".strip() for text in said)
 
     def show(
         self,

@@ -1,4 +1,4 @@
-"""Whose folder is it: the config of the run it holds, against the one given."""
+"""Checks that a workdir's config matches: a run goes on as it began."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epath
 
-from train.config import Config
+from train.config import BaseConfig
 from train.workdir.files import write_whole
 from train.workdir.lock import WorkdirError
 
@@ -45,32 +45,34 @@ FREE_TO_USE += ("data.randaugment", "data.randaugment_magnitude")
 FILE = "config.json"
 
 
-def claim(workdir: epath.Path, config: Config) -> None:
+def write_config(workdir: epath.Path, config: BaseConfig) -> None:
     """Writes the config into the folder, or compares it with the one there.
 
     Raises:
         WorkdirError: the folder holds a run whose numbers would be others.
     """
-    check_claim(workdir, config)
+    check_config_of_run(workdir, config)
     text = json.dumps(_flat(config), indent=1) + "\n"
     write_whole(workdir / FILE, text.encode())
 
 
-def check_claim(workdir: epath.Path, config: Config) -> None:
+def check_config_of_run(workdir: epath.Path, config: BaseConfig) -> None:
     """Raises WorkdirError if the folder holds a run whose numbers would be others."""
     more = recorded(workdir).get("epochs", config.epochs) <= config.epochs
     longer = ("epochs",) if more and config.optim.schedule in OPEN_ENDED else ()
-    check_same(workdir, config, FREE_TO_RESUME + longer)
+    check_fields(workdir, config, FREE_TO_RESUME + longer)
 
 
-def started_from(workdir: epath.Path, config: Config) -> bool:
+def started_from(workdir: epath.Path, config: BaseConfig) -> bool:
     """Whether the folder's run started from the weights that the config names."""
-    earlier, given = _flat(Config(name="")) | recorded(workdir), _flat(config)
+    earlier, given = _flat(type(config)(name="")) | recorded(workdir), _flat(config)
     names = ("init.file", "init.weights", "init.new")
     return all(earlier[name] == given[name] for name in names)
 
 
-def check_same(workdir: epath.Path, config: Config, free: tuple[str, ...]) -> None:
+def check_fields(
+    workdir: epath.Path, config: BaseConfig, free: tuple[str, ...]
+) -> None:
     """Raises WorkdirError if the folder's config differs in a field that is not free.
 
     `free` holds names of fields; with a dot at the end, of all below it.
@@ -79,7 +81,7 @@ def check_same(workdir: epath.Path, config: Config, free: tuple[str, ...]) -> No
     if not earlier:
         return
     # A field that came after the run was started had no effect on it: its default.
-    earlier = _flat(Config(name="")) | earlier
+    earlier = _flat(type(config)(name="")) | earlier
     given = _flat(config)
     different = [
         f"{name}: was {earlier.get(name)!r}, is {given.get(name)!r}"
@@ -124,11 +126,9 @@ def _is_free(name: str, free: tuple[str, ...]) -> bool:
     )
 
 
-def _flat(config: Config) -> dict[str, Any]:
+def _flat(config: BaseConfig) -> dict[str, Any]:
     """Path of each field -> its value, as JSON has it."""
-    fields = {f.name for f in dataclasses.fields(Config)}
-    tree = {k: v for k, v in dataclasses.asdict(config).items() if k in fields}
-    return json.loads(json.dumps(_flattened(tree, "")))
+    return json.loads(json.dumps(_flattened(dataclasses.asdict(config), "")))
 
 
 def _flattened(tree: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from train.experiment import Experiment, assemble, build, check_options, workdir
 from train.initialization import first_state, read_about, read_init, uses_file
 from train.state import TrainState
 from train.workdir.run_data import ImageList, labels_by_name, old_run, read_data
-from train.workdir.same_config import FREE_TO_USE, check_same, recorded
+from train.workdir.same_config import FREE_TO_USE, check_fields, recorded
 
 # Fields of data that are about this machine and what it lets through, not the images.
 OF_MACHINE = (
@@ -185,7 +185,7 @@ def check_trained(config: Config) -> None:
             f"no run in {workdir}. Train first: python -m train fit …, with the same "
             "config and --workdir. Or give a file of weights: --init FILE."
         )
-    check_same(workdir, config, FREE_TO_USE)
+    check_fields(workdir, config, FREE_TO_USE)
 
 
 def restore(experiment: Experiment) -> TrainState:

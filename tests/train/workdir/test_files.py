@@ -12,7 +12,7 @@ from train.scalars import Scalars, read
 from train.workdir.files import is_local, local, write_whole
 from train.workdir.lease import Timing
 from train.workdir.lock import WorkdirError, lock, prepare_workdir
-from train.workdir.same_config import claim
+from train.workdir.same_config import write_config
 
 # Whoever lives is waited for, as the machine may be busy.
 QUICK = Timing(beat=0.05, stale=3600, settle=0.02)
@@ -76,10 +76,10 @@ def test_numbers_are_written_to_a_bucket(folder):
 
 def test_a_bucket_belongs_to_one_config_and_one_run(folder):
     prepare_workdir(folder)
-    claim(folder, Config(name="one"))
+    write_config(folder, Config(name="one"))
     assert json.loads((folder / "config.json").read_text())["name"] == "one"
     with pytest.raises(WorkdirError, match=r"holds a run of another config \(seed"):
-        claim(folder, Config(name="one", seed=3))
+        write_config(folder, Config(name="one", seed=3))
     with lock(folder, timing=QUICK) as still_ours:
         still_ours()
         with pytest.raises(WorkdirError, match="in use by another run"):

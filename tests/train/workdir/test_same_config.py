@@ -7,7 +7,12 @@ import pytest
 
 from train.config import Config, Data, Init, Model, Optim
 from train.workdir.lock import WorkdirError
-from train.workdir.same_config import FREE_TO_USE, check_same, claim, started_from
+from train.workdir.same_config import (
+    FREE_TO_USE,
+    check_fields,
+    started_from,
+    write_config,
+)
 
 CONFIG = Config(name="run")
 
@@ -75,13 +80,13 @@ FREE = {
 
 
 def test_the_same_config_may_go_on(tmp_path):
-    claim(tmp_path, CONFIG)
-    claim(tmp_path, CONFIG)
+    write_config(tmp_path, CONFIG)
+    write_config(tmp_path, CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_every_field_is_written(tmp_path):
-    claim(tmp_path, CONFIG)
+    write_config(tmp_path, CONFIG)
     written = json.loads((tmp_path / "config.json").read_text())
     assert written["name"] == "run"
     assert written["data.mean"] == [0.5]
@@ -91,18 +96,18 @@ def test_every_field_is_written(tmp_path):
 
 @pytest.mark.parametrize("path, value", [*TRAINING.items(), *NETWORK.items()])
 def test_a_field_that_changes_the_numbers_is_refused(tmp_path, path, value):
-    claim(tmp_path, CONFIG)
+    write_config(tmp_path, CONFIG)
     before = (tmp_path / "config.json").read_text()
     with pytest.raises(WorkdirError, match=rf"\({path}: was .*, is .*\)"):
-        claim(tmp_path, changed(path, value))
+        write_config(tmp_path, changed(path, value))
     assert (tmp_path / "config.json").read_text() == before
 
 
 @pytest.mark.parametrize("path, value", FREE.items())
 def test_a_field_that_changes_none_is_free(tmp_path, path, value):
-    claim(tmp_path, CONFIG)
-    claim(tmp_path, changed(path, value))
-    check_same(tmp_path, changed(path, value), free=())
+    write_config(tmp_path, CONFIG)
+    write_config(tmp_path, changed(path, value))
+    check_fields(tmp_path, changed(path, value), free=())
 
 
 @pytest.mark.parametrize(
@@ -113,42 +118,42 @@ def test_more_epochs_where_the_schedule_does_not_look_at_the_end(
     tmp_path, schedule, epochs, allowed
 ):
     before = dataclasses.replace(CONFIG, optim=Optim(schedule=schedule))
-    claim(tmp_path, before)
+    write_config(tmp_path, before)
     longer = dataclasses.replace(before, epochs=epochs)
     if allowed:
-        claim(tmp_path, longer)
-        check_same(tmp_path, longer, free=())
+        write_config(tmp_path, longer)
+        check_fields(tmp_path, longer, free=())
         return
     with pytest.raises(WorkdirError, match=rf"\(epochs: was 100, is {epochs}\)"):
-        claim(tmp_path, longer)
+        write_config(tmp_path, longer)
 
 
 @pytest.mark.parametrize("path, value", [*TRAINING.items(), *FREE.items()])
 def test_a_trained_network_is_used_whatever_trained_it(tmp_path, path, value):
-    claim(tmp_path, CONFIG)
-    check_same(tmp_path, changed(path, value), FREE_TO_USE)
+    write_config(tmp_path, CONFIG)
+    check_fields(tmp_path, changed(path, value), FREE_TO_USE)
 
 
 @pytest.mark.parametrize("path, value", NETWORK.items())
 def test_another_network_is_not_used(tmp_path, path, value):
-    claim(tmp_path, CONFIG)
+    write_config(tmp_path, CONFIG)
     with pytest.raises(WorkdirError, match=path):
-        check_same(tmp_path, changed(path, value), FREE_TO_USE)
+        check_fields(tmp_path, changed(path, value), FREE_TO_USE)
 
 
 def test_all_differences_are_named(tmp_path):
-    claim(tmp_path, CONFIG)
+    write_config(tmp_path, CONFIG)
     other = dataclasses.replace(changed("optim.peak_lr", 0.7), seed=3)
     with pytest.raises(WorkdirError) as caught:
-        claim(tmp_path, other)
+        write_config(tmp_path, other)
     message = str(caught.value)
     assert "optim.peak_lr: was 0.1, is 0.7; seed: was 0, is 3" in message
 
 
 def test_of_two_networks_both_are_named_with_the_fix(tmp_path):
-    claim(tmp_path, CONFIG)
+    write_config(tmp_path, CONFIG)
     with pytest.raises(WorkdirError) as caught:
-        check_same(tmp_path, changed("model.name", "resnet20"), FREE_TO_USE)
+        check_fields(tmp_path, changed("model.name", "resnet20"), FREE_TO_USE)
     assert str(caught.value).endswith(
         "(model.name: was 'prm_resnet14', is 'resnet20'). It is a run of prm_resnet14, "
         "named run: give its config, or another --workdir, of a run of resnet20."
@@ -161,27 +166,27 @@ def test_of_two_networks_both_are_named_with_the_fix(tmp_path):
 def test_a_damaged_file_is_an_error(tmp_path, content, words):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(WorkdirError, match=words):
-        claim(tmp_path, CONFIG)
+        write_config(tmp_path, CONFIG)
 
 
 def test_a_folder_without_a_config_fits_any(tmp_path):
-    check_same(tmp_path, CONFIG, free=())
+    check_fields(tmp_path, CONFIG, free=())
 
 
 def test_a_field_that_came_later_had_its_default(tmp_path):
-    claim(tmp_path, CONFIG)
+    write_config(tmp_path, CONFIG)
     path = tmp_path / "config.json"
     earlier = json.loads(path.read_text())
     del earlier["optim.ema"]
     path.write_text(json.dumps(earlier))
     with pytest.raises(WorkdirError, match=r"optim\.ema: was 0\.0, is 0\.9"):
-        claim(tmp_path, changed("optim.ema", 0.9))
-    claim(tmp_path, CONFIG)
+        write_config(tmp_path, changed("optim.ema", 0.9))
+    write_config(tmp_path, CONFIG)
 
 
 def test_the_start_of_a_run_is_file_weights_and_new_parts(tmp_path):
     init = Init("a.pth", ("prm",))
-    claim(tmp_path, dataclasses.replace(CONFIG, init=init))
+    write_config(tmp_path, dataclasses.replace(CONFIG, init=init))
     assert started_from(tmp_path, dataclasses.replace(CONFIG, init=init))
     for other in (Init(), Init("b.pth", ("prm",)), Init("a.pth", ("prm",), "average")):
         assert not started_from(tmp_path, dataclasses.replace(CONFIG, init=other))
@@ -189,9 +194,9 @@ def test_the_start_of_a_run_is_file_weights_and_new_parts(tmp_path):
 
 def test_a_run_from_before_there_were_averages_started_from_raw_weights(tmp_path):
     init = dataclasses.replace(CONFIG, init=Init("a.pth"))
-    claim(tmp_path, init)
+    write_config(tmp_path, init)
     written = json.loads((tmp_path / "config.json").read_text())
     del written["init.weights"]
     (tmp_path / "config.json").write_text(json.dumps(written))
     assert started_from(tmp_path, init)
-    claim(tmp_path, init)
+    write_config(tmp_path, init)

@@ -22,7 +22,7 @@ from train.experiment import build
 from train.export.weights import save_weights
 from train.initialization import read_about
 from train.workdir.run_data import data_of, write_data
-from train.workdir.same_config import claim
+from train.workdir.same_config import write_config
 from train.workdir.trained import as_trained, opened
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -68,7 +68,7 @@ def made(tmp_path_factory):
     zeros.params["fc"]["bias"][CLASSES.index("dog")] = 9.0
     run = base / "run"
     run.mkdir()
-    claim(run, config)
+    write_config(run, config)
     write_data(run, data_of(experiment.input))
     checkpoints = Checkpoints(run / "checkpoints", 1)
     checkpoints.save(sharding.put_state(experiment.mesh, zeros), {"train_seconds": 0.0})
