@@ -16,7 +16,7 @@ from train import sharding
 from train.data.input import Batch
 from train.experiment import Experiment, assemble
 from train.preflight.compile import with_batch
-from train.tasks.classification_setup import sketch
+from train.tasks.classification_setup import fake_input
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
 TIMED = True
@@ -41,7 +41,7 @@ def experiment(network: str) -> Experiment:
     config = importlib.import_module(f"configs.imagenet.{network}").config()
     model = dataclasses.replace(config.model, batch_norm="global")
     config = dataclasses.replace(with_batch(config, 1, IMAGES), model=model)
-    return assemble(config, sharding.make_mesh(jax.devices()[:1]), sketch(config))
+    return assemble(config, sharding.make_mesh(jax.devices()[:1]), fake_input(config))
 
 
 def batch() -> dict[str, np.ndarray]:

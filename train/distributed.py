@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 
 from prm_flax.printable import printable
 from train.config import Config
-from train.preemption import farewells, unheard
+from train.preemption import before_leaving, signals_blocked
 from train.validate import check_config
 
 
@@ -65,9 +65,9 @@ if not os.read(0, 1):
 
 
 @contextlib.contextmanager
-def last_words(text: str) -> Iterator[None]:
+def message_if_killed(text: str) -> Iterator[None]:
     """Says `text` on standard error if this process ends while inside, unasked."""
-    with unheard():
+    with signals_blocked():
         waiter = subprocess.Popen(
             [sys.executable, "-I", "-c", _WAITER, text], stdin=subprocess.PIPE
         )
@@ -78,14 +78,14 @@ def last_words(text: str) -> Iterator[None]:
         with contextlib.suppress(BrokenPipeError):
             os.write(stdin.fileno(), b".")
 
-    farewells.append(dismiss)
+    before_leaving.append(dismiss)
     try:
         yield
     except BaseException:
         # It is still to be told; until then the libraries may end this process.
         atexit.register(dismiss)
         raise
-    farewells.remove(dismiss)
+    before_leaving.remove(dismiss)
     dismiss()
     stdin.close()
     waiter.wait()
@@ -123,7 +123,7 @@ def meet(config: Config) -> None:
     if place.process_id == 0:
         check_port(place)
     # jax ends a process that waits in vain from within.
-    with last_words(
+    with message_if_killed(
         f"error: process {place.process_id} of {place.processes} did not meet the "
         f"others at {place.address} within {config.startup_seconds} s "
         "(--startup-seconds). Were all started, does this machine reach that address, "
@@ -224,7 +224,7 @@ def joined(config: Config) -> Iterator[None]:
         "process of the run is lost. The same command, on all machines, goes on from "
         "the last checkpoint."
     )
-    with last_words(f"error: {lost}"):
+    with message_if_killed(f"error: {lost}"):
         try:
             yield
         except Exception as error:

@@ -16,12 +16,12 @@ from train.initialization import uses_file
 from train.report import failure_of
 from train.tasks.task import column
 from train.workdir.files import local
-from train.workdir.trained import opened, restore
+from train.workdir.trained import open_trained, restore
 
 
 def evaluate_run(config: Config) -> int:
     """Prints the test metrics of a run's last checkpoint; returns the exit code."""
-    experiment = opened(config)
+    experiment = open_trained(config)
     state = restore(experiment)
     put = functools.partial(sharding.put_batch, experiment.mesh)
     for kind, weights in weights_of(state).items():
@@ -52,7 +52,7 @@ def predict(config: Config, what: Predict) -> int:
     Raises:
         ValueError: wrong options; nothing was computed.
     """
-    experiment = opened(_without_imagenet(config), images=not what.images)
+    experiment = open_trained(_without_imagenet(config), images=not what.images)
     if what.images:
         # Before the network is restored: a wrong file is an early error.
         images = np.stack([experiment.input.read(Path(path)) for path in what.images])

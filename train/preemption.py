@@ -14,8 +14,8 @@ LINE = "stopped (Ctrl-C). A run goes on from its last checkpoint: the same comma
 # What reaches all processes of a run.
 SENT_TO_ALL = (signal.SIGINT, signal.SIGTERM)
 
-# What is done before the process ends; see last_words.py.
-farewells: list[Callable[[], object]] = []
+# What is done before the process ends; see message_if_killed.py.
+before_leaving: list[Callable[[], object]] = []
 
 
 def leave_on_ctrl_c() -> None:
@@ -29,7 +29,7 @@ def leave_on_ctrl_c() -> None:
 
 
 @contextlib.contextmanager
-def not_at_once() -> Iterator[None]:
+def keyboard_interrupts() -> Iterator[None]:
     """While inside, Ctrl-C is KeyboardInterrupt: there is something to put in order."""
     tells = signal.set_wakeup_fd(-1)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,7 +41,7 @@ def not_at_once() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def unheard() -> Iterator[None]:
+def signals_blocked() -> Iterator[None]:
     """Processes started inside get neither Ctrl-C nor SIGTERM until they unblock them.
 
     A terminal sends Ctrl-C to all of them, also to one that cannot handle it yet.
@@ -57,8 +57,8 @@ def _watch(told: int) -> None:
     """Every signal that Python handles arrives here as a byte."""
     while os.read(told, 1) != bytes([signal.SIGINT]):
         pass
-    for farewell in list(farewells):
-        farewell()
+    for action in list(before_leaving):
+        action()
     # Not print: the signal may have come inside of one.
     os.write(2, f"{LINE}\n".encode())
     os._exit(128 + signal.SIGINT)
@@ -105,7 +105,10 @@ class StopTogether(Stop):
 def stop_on_signal() -> Iterator[Stop]:
     """Notes SIGTERM and SIGINT instead of dying; a second one ends at once."""
     if jax.process_count() > 1:
-        with not_at_once(), _handled((signal.SIGINT,), lambda number: _pass_on()):
+        with (
+            keyboard_interrupts(),
+            _handled((signal.SIGINT,), lambda number: _pass_on()),
+        ):
             yield StopTogether()
         return
     stop = Stop()
@@ -113,7 +116,7 @@ def stop_on_signal() -> Iterator[Stop]:
     def note(number: int) -> None:
         stop.signal = number
 
-    with not_at_once(), _handled((signal.SIGTERM, signal.SIGINT), note):
+    with keyboard_interrupts(), _handled((signal.SIGTERM, signal.SIGINT), note):
         yield stop
 
 

@@ -13,7 +13,7 @@ from safetensors.flax import save_file
 from train.config import BaseConfig, BaseOptim
 from train.data.datasets.fake import fake
 from train.data.pipeline import ArrayInput
-from train.tasks.task import Column, Task, TaskKind
+from train.tasks.task import MetricColumn, Task, TaskKind
 
 SHAPE = (4, 4, 1)
 
@@ -27,7 +27,7 @@ class SquaredError(metrics.Collection):
 class Regression(Task):
     model: nn.Module = field(default_factory=lambda: nn.Dense(1))
     score, inputs = "r2", ("image",)
-    columns = (Column("loss", "loss", "", 4), Column("r2", "R²", "", 3))
+    columns = (MetricColumn("loss", "loss", "", 4), MetricColumn("r2", "R²", "", 3))
 
     def shapes(self, b):
         label = jax.ShapeDtypeStruct((b,), jnp.int32)

@@ -10,8 +10,8 @@ from train.preemption import LINE
 
 PROGRAM = """
 import os, signal, sys
-from train.distributed import last_words
-with last_words("a process was lost"):
+from train.distributed import message_if_killed
+with message_if_killed("a process was lost"):
     {inside}
 print("orderly")
 """
@@ -40,9 +40,9 @@ def test_an_end_from_within_is_told(inside):
 def test_an_end_from_within_while_an_error_is_on_its_way_is_told_too():
     done = run_text(
         "import os\n"
-        "from train.distributed import last_words\n"
+        "from train.distributed import message_if_killed\n"
         "try:\n"
-        "    with last_words('a process was lost'):\n"
+        "    with message_if_killed('a process was lost'):\n"
         "        raise ValueError\n"
         "finally:\n"
         "    os.abort()\n"

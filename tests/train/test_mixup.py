@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.tasks.mixup import Draws, draw, make_mix, own_weights, symmetric_beta
+from train.tasks.mixup import MixDraws, draw, make_mix, own_weights, symmetric_beta
 
 SHAPE = (12, 7, 9, 2)  # images; their height and width differ
 ALPHAS = {"mixup": (0.4, 0.0), "cutmix": (0.0, 1.0), "both": (0.4, 1.0)}
@@ -99,7 +99,7 @@ def test_cutmix_pastes_a_box_and_counts_its_pixels(seed):
     ],
 )
 def test_a_box_is_as_long_as_the_root_of_what_it_takes(centre, rows, columns):
-    draws = Draws(jnp.array([True]), jnp.array([0.75]), jnp.array([centre]))
+    draws = MixDraws(jnp.array([True]), jnp.array([0.75]), jnp.array([centre]))
     pixels, own = own_weights(draws, 8, 16)
     want = np.ones((8, 16))
     want[np.ix_(rows, columns)] = 0

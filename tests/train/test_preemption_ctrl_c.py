@@ -8,7 +8,7 @@ import sys
 import pytest
 from support.run import REPO, TINY, end, start, wait_until
 
-from train.preemption import LINE, not_at_once, unheard
+from train.preemption import LINE, keyboard_interrupts, signals_blocked
 
 
 def run(*command, path=REPO):
@@ -80,13 +80,13 @@ def test_while_a_compiler_or_the_network_keeps_the_process():
 
 def test_a_run_that_has_begun_is_told_python_s_way():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with not_at_once(), pytest.raises(KeyboardInterrupt):
+    with keyboard_interrupts(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.signal(signal.SIGINT, before) == signal.SIG_IGN
 
 
 def test_a_process_does_not_hear_it_before_it_can_handle_it():
-    with unheard():
+    with signals_blocked():
         process = run("-c", "import time; time.sleep(0.5); print('heard nothing')")
     for number in (signal.SIGINT, signal.SIGTERM):
         process.send_signal(number)

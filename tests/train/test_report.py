@@ -166,7 +166,7 @@ def test_a_run_that_is_ended_while_it_draws_has_its_report(run, monkeypatch):
 @pytest.fixture
 def asked(run, monkeypatch, tmp_path):
     """Asks the run for the classes of test images; its exit code."""
-    monkeypatch.setattr(predict, "opened", lambda config, images: run)
+    monkeypatch.setattr(predict, "open_trained", lambda config, images: run)
     monkeypatch.setattr(predict, "restore", lambda experiment: None)
 
     def ask(picture="seen.png"):

@@ -16,7 +16,7 @@ import grain
 from absl import flags
 
 from train.data.input import Batch, DataError
-from train.preemption import SENT_TO_ALL, unheard
+from train.preemption import SENT_TO_ALL, signals_blocked
 
 # Linux, <sys/prctl.h>: the signal that a process gets when its parent is gone.
 PR_SET_PDEATHSIG = 1
@@ -62,7 +62,7 @@ def stream(
         atexit.unregister(_settle)
         atexit.register(_settle)
         starter = _Starter(os.getpid())
-        # Started with the first worker, it would undo what `unheard` does.
+        # Started with the first worker, it would undo what `signals_blocked` does.
         resource_tracker.ensure_running()
         batches = batches.mp_prefetch(options, worker_init_fn=starter)
     with contextlib.closing(iter(batches)) as iterator:
@@ -97,7 +97,7 @@ def check_shared_memory(needed: int, folder: str = "/dev/shm") -> None:
 def _guarded(iterator: Iterator[Batch]) -> Generator[Batch]:
     while True:
         try:
-            with unheard():  # workers start when they are first asked
+            with signals_blocked():  # workers start when they are first asked
                 batch = next(iterator)
         except StopIteration:
             return

@@ -17,10 +17,10 @@ from train.evaluate import weights_of
 from train.experiment import Experiment, workdir_of
 from train.export import load
 from train.export.program import PLATFORMS, make_program
-from train.export.weights import Network, save_weights
+from train.export.weights import TrainedNetwork, save_weights
 from train.workdir.files import local
-from train.workdir.same_config import recorded
-from train.workdir.trained import opened, restore
+from train.workdir.same_config import recorded_config
+from train.workdir.trained import open_trained, restore
 
 
 def export_run(config: Config, what: Export) -> int:
@@ -30,8 +30,8 @@ def export_run(config: Config, what: Export) -> int:
             "average needs a run that kept one: optim.ema is 0. Leave --average out."
         )
     # Another folder than the run's is compared with it; else no image is needed.
-    other = config.data.root != recorded(workdir_of(config)).get("data.root")
-    experiment = opened(config, images=other)
+    other = config.data.root != recorded_config(workdir_of(config)).get("data.root")
+    experiment = open_trained(config, images=other)
     network = trained(experiment, what.average)
     folder = Path(what.output or local(experiment.workdir) / "export")
     on_first(lambda: export(network, folder, fold=what.fold))
@@ -39,7 +39,7 @@ def export_run(config: Config, what: Export) -> int:
     return 0
 
 
-def trained(experiment: Experiment, average: bool = False) -> Network:
+def trained(experiment: Experiment, average: bool = False) -> TrainedNetwork:
     """The network of a run's last checkpoint, or the moving average of its weights."""
     task: Any = experiment.task  # a classification: only such a network is exported
     kinds = weights_of(restore(experiment))
@@ -47,7 +47,7 @@ def trained(experiment: Experiment, average: bool = False) -> Network:
     return task.network(variables=jax.device_get(variables))
 
 
-def export(network: Network, folder: Path, *, fold: bool = False) -> None:
+def export(network: TrainedNetwork, folder: Path, *, fold: bool = False) -> None:
     """Writes a network for use without this program, and checks what it wrote.
 
     * model.safetensors: the weights as trained, see `prm_flax.interop.safetensors`.
@@ -89,7 +89,7 @@ def _check_weights(path: Path, variables: Mapping[str, Any]) -> None:
             raise RuntimeError(f"{path} does not give {'/'.join(name)} back.")
 
 
-def _described(network: Network, fold: bool) -> dict[str, Any]:
+def _described(network: TrainedNetwork, fold: bool) -> dict[str, Any]:
     return {
         "model": network.name,
         "input": {"shape": ["b", *network.image_shape], "dtype": "uint8"},

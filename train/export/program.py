@@ -12,7 +12,7 @@ import numpy as np
 from prm_flax import create_model
 from prm_flax.interop.fold import Folded
 from prm_flax.layers.device import portable
-from train.export.weights import Network
+from train.export.weights import TrainedNetwork
 from train.tasks.task import normalize
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -22,7 +22,7 @@ BOUND = 1e-5
 TRIED = (1, 3)
 
 
-def make_program(network: Network, fold: bool = False) -> bytes:
+def make_program(network: TrainedNetwork, fold: bool = False) -> bytes:
     """`jax.export` of uint8 images (b, h, w, c) -> logits (b, k), for any b.
 
     For CPU, CUDA and TPU; normalisation and weights are inside. It is run and compared
@@ -44,7 +44,9 @@ def make_program(network: Network, fold: bool = False) -> bytes:
     return program
 
 
-def logits_of(network: Network, fold: bool = False) -> Callable[[jax.Array], Any]:
+def logits_of(
+    network: TrainedNetwork, fold: bool = False
+) -> Callable[[jax.Array], Any]:
     """Images (b, h, w, c) uint8 -> logits (b, k), for any device; weights inside."""
     model = create_model(network.name, **network.options)
     run: Callable[..., Any] = (
@@ -89,7 +91,7 @@ def check_program(
             )
 
 
-def _check_float32(network: Network) -> None:
+def _check_float32(network: TrainedNetwork) -> None:
     dtype = network.options.get("dtype")
     if dtype is not None and jnp.finfo(dtype).bits < 32:
         raise ValueError(

@@ -8,7 +8,7 @@ from prm_flax.interop import safetensors
 from prm_flax.interop.safetensors import About, Preprocessing
 
 
-class Network(NamedTuple):
+class TrainedNetwork(NamedTuple):
     """A network with its weights, and what its images and classes are.
 
     Attributes:
@@ -42,7 +42,7 @@ class Network(NamedTuple):
         )
 
 
-def save_weights(network: Network, path: Path) -> None:
+def save_weights(network: TrainedNetwork, path: Path) -> None:
     """Writes a network's weights, and what its inputs and outputs mean, into a file."""
     safetensors.save(
         path, network.name, network.options, network.variables, network.about

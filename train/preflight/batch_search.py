@@ -12,7 +12,7 @@ ENOUGH = 0.95
 ATTEMPTS = 5
 
 
-class Tried(NamedTuple):
+class Trial(NamedTuple):
     """A batch that was compiled.
 
     Attributes:
@@ -26,8 +26,8 @@ class Tried(NamedTuple):
     fits: bool
 
 
-def largest(
-    attempt: Callable[[int], Tried], first: Tried, memory: int, step: int, most: int
+def search_batch(
+    attempt: Callable[[int], Trial], first: Trial, memory: int, step: int, most: int
 ) -> int | None:
     """Two compiles give a line, a third confirms what it promises.
 
@@ -57,7 +57,7 @@ def largest(
     return max((t.batch for t in tried.values() if t.fits), default=None)
 
 
-def _second(first: Tried, usable: int, step: int) -> int | None:
+def _second(first: Trial, usable: int, step: int) -> int | None:
     """Half of the first, or of its share that fits; None: there is no other."""
     half = first.batch * min(usable / first.needed, 1) / 2
     batch = max(int(half) // step * step, step)
@@ -66,7 +66,7 @@ def _second(first: Tried, usable: int, step: int) -> int | None:
     return 2 * step if first.fits else None
 
 
-def _next(tried: dict[int, Tried], usable: int) -> int:
+def _next(tried: dict[int, Trial], usable: int) -> int:
     """What a line through two promises; halfway to what broke such a promise."""
     fits = sorted(t for t in tried.values() if t.fits)
     fails = sorted(t for t in tried.values() if not t.fits)

@@ -9,7 +9,7 @@ from typing import Any
 
 from train.config import Config, Preflight
 from train.distributed import say
-from train.preflight.batch_search import Tried, largest
+from train.preflight.batch_search import Trial, search_batch
 from train.preflight.chips import SCALING, Topology, parse_topology
 from train.preflight.compile import build_step, prepare, with_batch
 from train.preflight.estimate import (
@@ -129,17 +129,17 @@ def _largest(config: Config, found: Estimate) -> int | None:
 
     known = {found.per_device_batch: found}
 
-    def attempt(batch: int) -> Tried:
+    def attempt(batch: int) -> Trial:
         tried = known[batch] = _try(config, topology, batch)
         fits = "fits" if tried.fits else "does not fit"
         say(f"                  {batch} images {gib(tried.memory_bytes)}, {fits}")
-        return Tried(batch, tried.memory_bytes, tried.fits)
+        return Trial(batch, tried.memory_bytes, tried.fits)
 
-    first = Tried(found.per_device_batch, found.memory_bytes, found.fits)
+    first = Trial(found.per_device_batch, found.memory_bytes, found.fits)
     step = _step(config, topology)
     # One step an epoch: more images than there are make no batch.
     most = found.per_device_batch * found.steps_per_epoch
-    batch = largest(attempt, first, found.chip_memory_bytes, step, most)
+    batch = search_batch(attempt, first, found.chip_memory_bytes, step, most)
     if batch is None:
         say(f"would fit         no batch of {step} or more images a device")
     else:

@@ -91,7 +91,7 @@ def build_step(config: Config, topology: Topology, per_device_batch: int) -> Bui
         )
     check_options(config, topology.devices)
     mesh = sharding.make_mesh(devices_of(topology))
-    images = kind_of(config).sketch(config)
+    images = kind_of(config).fake_input(config)
     check_images(config, images.train_images)
     experiment = assemble(config, mesh, images)
     batch = _batch(experiment)

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_flax.figures import maps, plots
-from train.export.weights import Network, save_weights
+from train.export.weights import TrainedNetwork, save_weights
 from train.tasks.metrics import Metrics, cross_entropy, measure, scalars
 from train.tasks.mixup import Mix
-from train.tasks.task import Batch, Column, Examples, Losses, Picture, Shown, Task
+from train.tasks.task import Batch, Examples, Losses, MetricColumn, Picture, Shown, Task
 
 # Images in a picture.
 DRAWN = 16
@@ -54,7 +54,7 @@ class Classification(Task):
         mix: mixes the normalised images, see `make_mix`.
         image_shape: (h, w, c).
         class_names: in the order of the logits.
-        network: `variables=… -> Network`, what is written of weights.
+        network: `variables=… -> TrainedNetwork`, what is written of weights.
     """
 
     model: nn.Module
@@ -63,13 +63,13 @@ class Classification(Task):
     mix: Mix | None = None
     image_shape: tuple[int, int, int] = (1, 1, 3)
     class_names: tuple[str, ...] = ()
-    network: Callable[..., Network] | None = None
+    network: Callable[..., TrainedNetwork] | None = None
 
     score = "top1"
     columns = (
-        Column("loss", "loss", "", 4),
-        Column("top1", "top-1", "%", 2),
-        Column("top5", "top-5", "%", 2),
+        MetricColumn("loss", "loss", "", 4),
+        MetricColumn("top1", "top-1", "%", 2),
+        MetricColumn("top5", "top-5", "%", 2),
     )
     inputs = ("image",)
     pictures = PICTURES

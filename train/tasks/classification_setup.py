@@ -13,7 +13,7 @@ from train.config import Config, Model
 from train.data.datasets.fake import FakeInput
 from train.data.input import ALONE, Input, Shard
 from train.data.sources import SOURCES
-from train.export.weights import Network
+from train.export.weights import TrainedNetwork
 from train.tasks.classification import Classification
 from train.tasks.mixup import make_mix
 from train.tasks.task import TaskKind, normalize
@@ -53,7 +53,7 @@ def make(config: Config, images: Input) -> Classification:
         image_shape=images.image_shape,
         class_names=images.class_names,
         network=functools.partial(
-            Network,
+            TrainedNetwork,
             name=config.model.name,
             options=options,
             mean=data.mean,
@@ -109,7 +109,7 @@ SHAPES: MappingProxyType[str, Callable[[Config], SetShape]] = MappingProxyType(
 )
 
 
-def sketch(config: Config) -> FakeInput:
+def fake_input(config: Config) -> FakeInput:
     """An `Input` of the right shapes and sizes; sets not in `SHAPES` are opened."""
     source = config.data.source
     if source in SHAPES:
@@ -123,4 +123,4 @@ def sketch(config: Config) -> FakeInput:
     )
 
 
-KIND = TaskKind(check, open_images, make, sketch)
+KIND = TaskKind(check, open_images, make, fake_input)

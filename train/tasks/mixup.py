@@ -32,7 +32,7 @@ class Mix(Protocol):
         ...
 
 
-class Draws(NamedTuple):
+class MixDraws(NamedTuple):
     """What chance decides of p pairs.
 
     Attributes:
@@ -87,7 +87,7 @@ def _mix(key, images, targets, *, alphas, axis: str | None = None, shards: int =
 
 def draw(
     key: jax.Array, pairs: int, alphas: tuple[float, float], axis: str | None = None
-) -> Draws:
+) -> MixDraws:
     """The draws of the whole batch's pairs; under pmap this device's part of them."""
     everywhere = pairs if axis is None else pairs * lax.axis_size(axis)
     coin, beta, centre = jax.random.split(key, 3)
@@ -96,7 +96,7 @@ def draw(
     cut = jax.random.bernoulli(coin, chance, (everywhere,))
     own = symmetric_beta(beta, jnp.where(cut, cutmix, mixup))
     # The dtype is float32 always: float64 would draw other numbers.
-    draws = Draws(cut, own, jax.random.uniform(centre, (everywhere, 2), jnp.float32))
+    draws = MixDraws(cut, own, jax.random.uniform(centre, (everywhere, 2), jnp.float32))
     if axis is None:
         return draws
     start = lax.axis_index(axis) * pairs
@@ -104,7 +104,7 @@ def draw(
 
 
 def symmetric_beta(key: jax.Array, alpha: jax.Array) -> jax.Array:
-    """Draws λ ~ Beta(α, α), float32, for each α > 0.
+    """MixDraws λ ~ Beta(α, α), float32, for each α > 0.
 
     With u, v uniform, c = cos(2πv) and r = u^(1/α)::
 
@@ -123,7 +123,7 @@ def symmetric_beta(key: jax.Array, alpha: jax.Array) -> jax.Array:
     return 0.5 + 0.5 * jnp.sign(c) * jnp.sqrt(rest * c**2 / (r + rest * c**2))
 
 
-def own_weights(draws: Draws, h: int, w: int) -> tuple[Any, Any]:
+def own_weights(draws: MixDraws, h: int, w: int) -> tuple[Any, Any]:
     """What an image keeps of itself: of each pixel (p, h, w), of the target (p, 1)."""
     side = jnp.sqrt(1 - draws.own)
     rows = _inside(draws.centre[:, 0], side, h)

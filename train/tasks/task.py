@@ -14,7 +14,7 @@ Examples = dict[str, jax.Array]
 Losses = dict[str, jax.Array]
 
 
-class Column(NamedTuple):
+class MetricColumn(NamedTuple):
     """A number that training or evaluation measures, and how it is written.
 
     Attributes:
@@ -33,7 +33,7 @@ class Column(NamedTuple):
         """The value with its unit.
 
         Example:
-            >>> Column("top1", "top-1", "%", 2).text(7.5)
+            >>> MetricColumn("top1", "top-1", "%", 2).text(7.5)
             '7.50 %'
         """
         return f"{value:.{self.digits}f}" + (f" {self.unit}" if self.unit else "")
@@ -98,7 +98,7 @@ class Task(Protocol):
 
     model: Any
     score: str
-    columns: tuple[Column, ...]
+    columns: tuple[MetricColumn, ...]
     inputs: tuple[str, ...]
     pictures: Mapping[str, Picture] = MappingProxyType({})
 
@@ -192,13 +192,13 @@ class TaskKind(NamedTuple):
         check: `(config, devices) -> None`, raises ValueError before data are opened.
         open: `(config, this process, whether data may be fetched) -> input`.
         make: `(config, input) -> task`; ValueError where the two do not fit.
-        sketch: `config -> input` of the right shapes and sizes, for `preflight`.
+        fake_input: `config -> input` of the right shapes and sizes, for `preflight`.
     """
 
     check: Callable[[Any, int], None]
     open: Callable[[Any, Any, bool], Any]
     make: Callable[[Any, Any], Task]
-    sketch: Callable[[Any], Any]
+    fake_input: Callable[[Any], Any]
 
 
 def normalize(images: jax.Array | np.ndarray, mean, std) -> Any:
@@ -207,6 +207,6 @@ def normalize(images: jax.Array | np.ndarray, mean, std) -> Any:
     return (images.astype(jnp.float32) / 255 - mean) / std
 
 
-def column(task: Task, key: str) -> Column:
+def column(task: Task, key: str) -> MetricColumn:
     """The column of a key, such as that of the score."""
     return next(column for column in task.columns if column.key == key)

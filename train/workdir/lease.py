@@ -41,7 +41,7 @@ class Timing:
     settle: float = 2.0
 
 
-class Owner:
+class Lease:
     """This process, as the owner of a folder."""
 
     def __init__(self, workdir: epath.Path, timing: Timing):
@@ -51,13 +51,13 @@ class Owner:
         self.released = threading.Event()
         self.thread = threading.Thread(target=self._renew, name="owner", daemon=True)
 
-    def claim(self) -> None:
+    def acquire(self) -> None:
         """Takes the folder, and keeps it until `release`.
 
         Raises:
             WorkdirError: another run holds it.
         """
-        self._see_whether_it_is_free()
+        self._check_free()
         self._write()
         time.sleep(self.timing.settle)
         now = self._read()
@@ -82,7 +82,7 @@ class Owner:
             if self._is_mine(self._read()):
                 self.path.unlink()
 
-    def _see_whether_it_is_free(self) -> None:
+    def _check_free(self) -> None:
         """Returns if nobody owns it, or the owner is silent for long."""
         before = self._read()
         if not before:

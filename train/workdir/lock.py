@@ -12,7 +12,7 @@ from etils import epath
 
 from prm_flax.printable import printable
 from train.workdir.files import FULL, is_local
-from train.workdir.lease import Owner, Timing, WorkdirError, in_use
+from train.workdir.lease import Lease, Timing, WorkdirError, in_use
 
 MOUNTS = Path("/proc/self/mounts")  # Linux
 # Other machines write there too, and a lock of this one's kernel may tell them nothing.
@@ -108,8 +108,8 @@ def lock(
         if not shared and _flock(held, folder):
             yield lambda: None
             return
-        owner = Owner(folder, timing or Timing())
-        owner.claim()
+        owner = Lease(folder, timing or Timing())
+        owner.acquire()
         held.callback(owner.release)
         yield owner.check
 

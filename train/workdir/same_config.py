@@ -58,14 +58,17 @@ def write_config(workdir: epath.Path, config: BaseConfig) -> None:
 
 def check_config_of_run(workdir: epath.Path, config: BaseConfig) -> None:
     """Raises WorkdirError if the folder holds a run whose numbers would be others."""
-    more = recorded(workdir).get("epochs", config.epochs) <= config.epochs
+    more = recorded_config(workdir).get("epochs", config.epochs) <= config.epochs
     longer = ("epochs",) if more and config.optim.schedule in OPEN_ENDED else ()
     check_fields(workdir, config, FREE_TO_RESUME + longer)
 
 
 def started_from(workdir: epath.Path, config: BaseConfig) -> bool:
     """Whether the folder's run started from the weights that the config names."""
-    earlier, given = _flat(type(config)(name="")) | recorded(workdir), _flat(config)
+    earlier, given = (
+        _flat(type(config)(name="")) | recorded_config(workdir),
+        _flat(config),
+    )
     names = ("init.file", "init.weights", "init.new")
     return all(earlier[name] == given[name] for name in names)
 
@@ -77,7 +80,7 @@ def check_fields(
 
     `free` holds names of fields; with a dot at the end, of all below it.
     """
-    earlier = recorded(workdir)
+    earlier = recorded_config(workdir)
     if not earlier:
         return
     # A field that came after the run was started had no effect on it: its default.
@@ -106,7 +109,7 @@ def _advice(earlier: dict[str, Any], given: dict[str, Any]) -> str:
     )
 
 
-def recorded(workdir: epath.Path) -> dict[str, Any]:
+def recorded_config(workdir: epath.Path) -> dict[str, Any]:
     """The folder's config, path of each field -> its value; {} if it has none."""
     path = workdir / FILE
     if not path.exists():

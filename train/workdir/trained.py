@@ -17,7 +17,7 @@ from train.experiment import Experiment, assemble, build, check_options, workdir
 from train.initialization import first_state, read_about, read_init, uses_file
 from train.state import TrainState
 from train.workdir.run_data import ImageList, labels_by_name, old_run, read_data
-from train.workdir.same_config import FREE_TO_USE, check_fields, recorded
+from train.workdir.same_config import FREE_TO_USE, check_fields, recorded_config
 
 # Fields of data that are about this machine and what it lets through, not the images.
 OF_MACHINE = (
@@ -43,7 +43,7 @@ def as_trained(config: Config, typed: Collection[str]) -> Config:
     """
     if uses_file(config):
         return _as_in_file(config, typed)
-    run = recorded(workdir_of(config))
+    run = recorded_config(workdir_of(config))
     kept = {*typed, *OF_MACHINE}
     if "data.source" in typed:  # the run's folder is one of another source
         kept.add("data.root")
@@ -75,7 +75,7 @@ def _filled(part: T, run: Mapping[str, Any], prefix: str, kept: Collection[str])
     return dataclasses.replace(part, **values)
 
 
-def opened(config: Config, images: bool = True) -> Experiment:
+def open_trained(config: Config, images: bool = True) -> Experiment:
     """What uses a trained network: where there is none, no images are asked for.
 
     Classes are the run's, see `run_data`, and nothing is fetched for a run.
@@ -101,7 +101,7 @@ def opened(config: Config, images: bool = True) -> Experiment:
 def experiment_of_run(config: Config, images: bool = True) -> Experiment:
     """What the config of the run in its folder describes, with the run's classes.
 
-    Args and Raises as of `opened`, which looks first whether there is such a run.
+    Args and Raises as of `open_trained`, which looks first whether there is such a run.
     """
     known = _known_of_run(config)
     if known is not None:

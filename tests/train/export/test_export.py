@@ -18,7 +18,7 @@ from train.experiment import build
 from train.export.command import export
 from train.export.load import load
 from train.export.program import PLATFORMS, check_program
-from train.export.weights import Network
+from train.export.weights import TrainedNetwork
 from train.tasks.task import normalize
 
 SHAPE = (12, 12, 1)
@@ -49,7 +49,9 @@ def network(**options):
     model = create_model("prm_resnet14", **options)
     variables = model.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))
     classes = ("a", "b", "c")
-    return Network("prm_resnet14", options, variables, (0.5,), (0.25,), SHAPE, classes)
+    return TrainedNetwork(
+        "prm_resnet14", options, variables, (0.5,), (0.25,), SHAPE, classes
+    )
 
 
 def logits(given, images):

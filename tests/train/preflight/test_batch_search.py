@@ -2,7 +2,7 @@
 
 import pytest
 
-from train.preflight.batch_search import USABLE, Tried, largest
+from train.preflight.batch_search import Trial, search_batch
 
 MEMORY = 1000
 # Images of nine each, above what is there without any, in the part that is usable.
@@ -15,10 +15,10 @@ def search(needed, first, step=1, memory=MEMORY, most=10**6):
 
     def attempt(batch):
         tried.append(batch)
-        return Tried(batch, needed(batch), needed(batch) <= memory)
+        return Trial(batch, needed(batch), needed(batch) <= memory)
 
-    start = Tried(first, needed(first), needed(first) <= memory)
-    return largest(attempt, start, memory, step, most), tried
+    start = Trial(first, needed(first), needed(first) <= memory)
+    return search_batch(attempt, start, memory, step, most), tried
 
 
 def test_two_compiles_a_line_and_one_to_confirm():

@@ -13,7 +13,7 @@ from train.preflight import compile as compiling
 from train.preflight.chips import parse_topology
 from train.preflight.compile import NEEDED, UNITS, build_step, prepare, with_batch
 from train.preflight.flops import flops
-from train.tasks.classification_setup import SHAPES, sketch
+from train.tasks.classification_setup import SHAPES, fake_input
 
 FOUR = parse_topology("v5e:2x2")
 
@@ -51,7 +51,7 @@ def test_the_state_is_donated_and_the_batch_shared(four_devices):
     (state, batch), _ = build_step(config, FOUR, 8).compiled.args_info
     assert all(leaf.donated for leaf in jax.tree.leaves(state))
     assert not any(leaf.donated for leaf in batch.values())
-    assert batch["image"].shape == (32, *sketch(config).image_shape)
+    assert batch["image"].shape == (32, *fake_input(config).image_shape)
     assert (batch["image"].dtype, batch["label"].dtype) == ("uint8", "int32")
 
 
@@ -85,7 +85,7 @@ def test_a_compiler_that_is_not_installed(monkeypatch):
 def test_known_sets_are_not_opened(source):
     config = tiny()
     data = dataclasses.replace(config.data, source=source, root="nowhere")
-    images = sketch(dataclasses.replace(config, data=data))
+    images = fake_input(dataclasses.replace(config, data=data))
     assert images.batch_size == config.batch_size
     assert images.train_images in (1_970, 60_000, 1_281_167)
 
@@ -93,7 +93,7 @@ def test_known_sets_are_not_opened(source):
 def test_other_sets_are_opened():
     config = tiny()
     real = build(config).input
-    images = sketch(config)
+    images = fake_input(config)
     assert images.image_shape == real.image_shape
     assert images.train_images == real.train_images
     assert len(images.class_names) == len(real.class_names)

@@ -23,7 +23,7 @@ from train.export.weights import save_weights
 from train.initialization import read_about
 from train.workdir.run_data import data_of, write_data
 from train.workdir.same_config import write_config
-from train.workdir.trained import as_trained, opened
+from train.workdir.trained import as_trained, open_trained
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLASSES = ("cat", "cow", "dog")
@@ -197,7 +197,7 @@ def test_weights_from_a_file_bring_names_and_preprocessing(made, tmp_path):
     given = Config(name="other", model=MODEL, init=init, workdir=str(tmp_path))
     config = as_trained(given, {"init.file"})
     assert (config.data.mean, config.data.std) == (MEAN, STD)
-    experiment = opened(config, images=False)
+    experiment = open_trained(config, images=False)
     assert experiment.input.class_names == CLASSES
     assert experiment.model.num_classes == 3
     image = experiment.input.read(made / "photos/val/cow/0.png")

@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from train.data.rng import below, words
 
 
-class Draws(NamedTuple):
+class CropDraws(NamedTuple):
     """What chance decided for each of n images.
 
     Attributes:
@@ -21,7 +21,7 @@ class Draws(NamedTuple):
     left: np.ndarray
     flip: np.ndarray
 
-    def take(self, index: np.ndarray) -> "Draws":
+    def take(self, index: np.ndarray) -> "CropDraws":
         """Pick the draws of some images.
 
         Args:
@@ -30,10 +30,10 @@ class Draws(NamedTuple):
         Returns:
             Their draws, in that order.
         """
-        return Draws(self.top[index], self.left[index], self.flip[index])
+        return CropDraws(self.top[index], self.left[index], self.flip[index])
 
 
-def draw(seed: int, epoch: int, images: int, *, padding: int, flip: bool) -> Draws:
+def draw(seed: int, epoch: int, images: int, *, padding: int, flip: bool) -> CropDraws:
     """Draw crops and flips for a whole epoch.
 
     Args:
@@ -44,17 +44,17 @@ def draw(seed: int, epoch: int, images: int, *, padding: int, flip: bool) -> Dra
         flip: whether half of the images are mirrored.
 
     Returns:
-        Draws of n images; those of image i depend on (seed, epoch, i) alone.
+        CropDraws of n images; those of image i depend on (seed, epoch, i) alone.
     """
     places = 2 * padding + 1
-    return Draws(
+    return CropDraws(
         top=below(places, words(seed, epoch, "crop_top", images)),
         left=below(places, words(seed, epoch, "crop_left", images)),
         flip=below(2, words(seed, epoch, "flip", images)).astype(bool) & flip,
     )
 
 
-def random_crop_flip(images: np.ndarray, draws: Draws, padding: int) -> np.ndarray:
+def random_crop_flip(images: np.ndarray, draws: CropDraws, padding: int) -> np.ndarray:
     """Pad with black, cut a window of the old size out of each image, mirror some.
 
     Args:

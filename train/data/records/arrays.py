@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from train.data.digest import digest
-from train.data.images.augment import Draws, draw, random_crop_flip
+from train.data.images.augment import CropDraws, draw, random_crop_flip
 from train.data.input import ALONE, Batch, Shard
 from train.data.rng import order
 
@@ -206,5 +206,5 @@ def eval_batches(
 
 # A few epochs: training is in one, its prefetching may be in the next.
 @lru_cache(maxsize=4)
-def _draws(seed: int, epoch: int, images: int, padding: int, flip: bool) -> Draws:
+def _draws(seed: int, epoch: int, images: int, padding: int, flip: bool) -> CropDraws:
     return draw(seed, epoch, images, padding=padding, flip=flip)

@@ -21,7 +21,7 @@ from train.data.download import Content, FetchError
 from train.data.images.header import BadImage
 from train.data.input import ALONE
 from train.data.sources import SOURCES
-from train.tasks.classification_setup import sketch
+from train.tasks.classification_setup import fake_input
 
 PROBABILITIES = ("0.0", "0.3333333333333333", "0.6666666666666666", "1.0")
 CELLS = [(p, t) for p in PROBABILITIES for t in ("mono", "poly") for _ in range(5)]
@@ -341,7 +341,7 @@ def test_the_program_reads_them_and_knows_them_without():
     images = SOURCES["solar_cells"].open(config, ALONE, True)
     batch = next(images.test())
     assert batch["image"].shape == (4, 32, 32, 3) and batch["image"].std() > 5
-    known = sketch(config)
+    known = fake_input(config)
     assert known.image_shape == images.image_shape
     assert known.train_images == images.train_images
     assert len(known.class_names) == len(images.class_names) == 2

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from train.data.images.augment import Draws, draw, random_crop_flip
+from train.data.images.augment import CropDraws, draw, random_crop_flip
 from train.data.rng import below, words
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
 
 
-def one_by_one(images: np.ndarray, draws: Draws, padding: int) -> np.ndarray:
+def one_by_one(images: np.ndarray, draws: CropDraws, padding: int) -> np.ndarray:
     """The definition, image by image."""
     height, width = images.shape[1:3]
     results = []
