@@ -30,7 +30,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "prm-
 def write_report(
     experiment: Experiment, state: TrainState, log: Scalars, seconds: float
 ) -> None:
-    """Writes the report and prints its last line, such as `test top-1 NN.NN %`.
+    """Writes the report and prints its last line, the score of the test set.
 
     The weights and the numbers come first, the pictures last: one that cannot be drawn
     is named, here and in the report, and costs nothing else.

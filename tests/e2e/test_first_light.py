@@ -20,9 +20,9 @@ from support.run import (
 )
 
 from prm_flax.interop import safetensors
-from train import report
 from train.cli import load_config, main
 from train.data.datasets.idx import load_idx
+from train.tasks.classification import Classification
 from train.tasks.metrics import cross_entropy
 from train.tasks.task import normalize
 
@@ -168,7 +168,7 @@ def test_a_finished_run_ends_again_whatever_cannot_be_drawn(
     def broken(*_):
         raise TypeError("no font has it")
 
-    monkeypatch.setattr(report, "look", broken)
+    monkeypatch.setattr(Classification, "look", broken)
     for _ in range(2):
         assert command("fit", again) == 0
         *_, failed, _, last = capsys.readouterr().out.splitlines()

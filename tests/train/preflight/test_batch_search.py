@@ -2,7 +2,7 @@
 
 import pytest
 
-from train.preflight.batch_search import Trial, search_batch
+from train.preflight.batch_search import USABLE, Trial, search_batch
 
 MEMORY = 1000
 # Images of nine each, above what is there without any, in the part that is usable.
