@@ -12,6 +12,7 @@ from safetensors.flax import save_file
 
 from train.config import BaseConfig, BaseOptim
 from train.data.datasets.fake import fake
+from train.data.input import ALONE
 from train.data.pipeline import ArrayInput
 from train.tasks.task import MetricColumn, Task, TaskKind
 
@@ -81,10 +82,14 @@ class RegressionConfig(BaseConfig):
     optim: BaseOptim = field(default_factory=lambda: BaseOptim(peak_lr=0.05))
 
 
-def images(config, shard, fetch):
+def images(config, shard=ALONE, fetch=False):
     parts = fake(0, 64, SHAPE, 5)
     sizes = config.batch_size, config.eval_batch_size
-    return ArrayInput(parts, *sizes, config.seed, shard=shard)
+    return ArrayInput(parts, *sizes, config.seed)
 
 
-KIND = TaskKind(lambda c, n: None, images, lambda c, e: Regression(), images)
+def task(config, examples):
+    return Regression()
+
+
+KIND = TaskKind(lambda c, n: None, images, images, task, images)

@@ -13,6 +13,7 @@ from train.config import Config, Model
 from train.data.datasets.fake import FakeInput
 from train.data.input import ALONE, Input, Shard
 from train.data.sources import SOURCES
+from train.data.trained import reopen
 from train.export.weights import TrainedNetwork
 from train.tasks.classification import Classification
 from train.tasks.mixup import make_mix
@@ -123,4 +124,4 @@ def fake_input(config: Config) -> FakeInput:
     )
 
 
-KIND = TaskKind(check, open_images, make, fake_input)
+KIND = TaskKind(check, open_images, reopen, make, fake_input)

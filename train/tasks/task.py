@@ -191,12 +191,15 @@ class TaskKind(NamedTuple):
     Attributes:
         check: `(config, devices) -> None`, raises ValueError before data are opened.
         open: `(config, this process, whether data may be fetched) -> input`.
+        reopen: `(config, what the weights say of their data, whether examples are
+            needed) -> input` for weights that were trained before.
         make: `(config, input) -> task`; ValueError where the two do not fit.
         fake_input: `config -> input` of the right shapes and sizes, for `preflight`.
     """
 
     check: Callable[[Any, int], None]
     open: Callable[[Any, Any, bool], Any]
+    reopen: Callable[[Any, Any, bool], Any]
     make: Callable[[Any, Any], Task]
     fake_input: Callable[[Any], Any]
 

@@ -2,21 +2,24 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple, TypeVar
-
-import jax
+from typing import Any, TypeVar
 
 from train import sharding
 from train.checkpoints.manager import CheckpointError, Checkpoints
 from train.config import Config, Data, Optim
-from train.data.input import Input, Shard
-from train.data.sources import SOURCES, photo_reader
-from train.data.trained import PhotosOnly, Relabelled
+from train.data.trained import TrainedOn
 from train.distributed import say
-from train.experiment import Experiment, assemble, build, check_options, workdir_of
+from train.experiment import (
+    Experiment,
+    assemble,
+    build,
+    check_options,
+    kind_of,
+    workdir_of,
+)
 from train.initialization import first_state, read_about, read_init, uses_file
 from train.state import TrainState
-from train.workdir.run_data import ImageList, labels_by_name, old_run, read_data
+from train.workdir.run_data import old_run, read_data
 from train.workdir.same_config import FREE_TO_USE, check_fields, recorded_config
 
 # Fields of data that are about this machine and what it lets through, not the images.
@@ -111,28 +114,11 @@ def experiment_of_run(config: Config, images: bool = True) -> Experiment:
     return experiment
 
 
-class TrainedOn(NamedTuple):
-    """What trained weights say of their data.
-
-    Attributes:
-        class_names: in the order of the logits.
-        image_shape: (h, w, c) of what the network gets.
-        resize: the shorter side before the centre is cut out; 0 squeezes the whole.
-        test: the images that the run was tested on; None outside a run.
-    """
-
-    class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    resize: int
-    test: ImageList | None
-
-
 def _known_of_run(config: Config) -> TrainedOn | None:
     data = read_data(workdir_of(config))
     if data is None:
         return None
-    resize = SOURCES[config.data.source].resize(config)
-    return TrainedOn(data.class_names, data.image_shape, resize, data.test)
+    return TrainedOn(data.class_names, data.image_shape, None, data.test)
 
 
 def _known_of_file(config: Config) -> TrainedOn | None:
@@ -143,38 +129,8 @@ def _known_of_file(config: Config) -> TrainedOn | None:
 
 
 def _with(config: Config, known: TrainedOn, images: bool) -> Experiment:
-    made = (_images if images else _photos)(config, known)
+    made = kind_of(config).reopen(config, known, images)
     return assemble(config, sharding.make_mesh(), made)
-
-
-def _photos(config: Config, known: TrainedOn) -> Input:
-    reader = photo_reader(config, known.image_shape, known.resize)
-    return PhotosOnly(known.class_names, known.image_shape, reader)
-
-
-def _images(config: Config, known: TrainedOn) -> Input:
-    """The images with the classes of the weights."""
-    shard = Shard(jax.process_index(), jax.process_count())
-    fetch = known.test is None  # nothing for a run
-    found = SOURCES[config.data.source].open(config, shard, fetch)
-    if found.image_shape != known.image_shape:
-        raise ValueError(
-            f"the network takes images of shape {known.image_shape}, the data have "
-            f"{found.image_shape}. Is data.source that of its run?"
-        )
-    if known.test is not None and found.digests[1] != known.test.digest:
-        say(
-            f"{found.test_images:,} test images, of other files than the run's "
-            f"{known.test.images:,}"
-        )
-    if found.class_names == known.class_names:
-        return found
-    places = labels_by_name(known.class_names, found.class_names)
-    say(
-        f"classes: {len(places)} of the network's {len(known.class_names)}, taken by "
-        "their names"
-    )
-    return Relabelled(found, known.class_names, places)
 
 
 def check_trained(config: Config) -> None:

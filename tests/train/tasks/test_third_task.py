@@ -12,6 +12,7 @@ from support.regression import KIND, RegressionConfig
 from train import cli, experiment
 from train.config import BaseModel, Checkpoint, Log
 from train.fit import fit
+from train.predict import evaluate_run
 
 CODE = Path(regression.__file__).read_text()
 CONFIG_FILE = """
@@ -58,6 +59,8 @@ def test_it_trains_and_evaluates(tmp_path, capsys):
     assert result["test_r2"] == round(last["r2"], 4)
     assert capsys.readouterr().out.splitlines()[-1] == f"test R² {last['r2']:.3f}"
     assert "| epoch | test loss | test R² |" in (tmp_path / "report.md").read_text()
+    assert evaluate_run(config(tmp_path)) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"test R² {last['r2']:.3f}"
 
 
 @pytest.mark.parametrize("parallel", ["jit", "pmap"])
