@@ -5,8 +5,7 @@ import os
 from prm_flax.figures.canvas import DARK, LIGHT, blank, save
 from prm_flax.figures.heads_scene import HeadsScene, heads_scene
 from prm_flax.figures.scene import GROUPS, SIZE
-from prm_flax.figures.shapes import RADIUS, SMALL, Point, Sheet
-from prm_flax.figures.slabs import stack
+from prm_flax.figures.shapes import RADIUS, SMALL, Point, Sheet, stack
 
 WIDTH, HEIGHT = 14.6, 5.9
 TILE, STEP, PITCH, BOX = 0.8, 0.09, 1.1, 0.5

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from prm_flax.interop.consumers import consumers
 from prm_flax.interop.shapes import Path, flatten, unflatten
-from prm_flax.interop.takers import takers
 from prm_flax.layers.device import portable
 from prm_flax.layers.norm import BatchNorm
 
@@ -87,7 +87,7 @@ def _norms_after_convolutions(
     def gives(module):
         return isinstance(module, nn.Conv) and not module.use_bias
 
-    found = takers(model, variables, image_shape, gives, BatchNorm)
+    found = consumers(model, variables, image_shape, gives, BatchNorm)
     return {norm.path: (source, norm.epsilon) for source, norm in found}
 
 

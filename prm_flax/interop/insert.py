@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from prm_flax.interop.consumers import consumers
 from prm_flax.interop.shapes import Path, flatten, unflatten
-from prm_flax.interop.takers import takers
 from prm_flax.layers.norm import BatchNorm
 from prm_flax.prm.linen import PRM
 
@@ -59,7 +59,7 @@ def insert_prm(
     """
     leaves = flatten(variables)
     kept = {path[1:-1] for path in trained}
-    for norm, prm in takers(model, variables, image_shape, _is_norm, PRM):
+    for norm, prm in consumers(model, variables, image_shape, _is_norm, PRM):
         if prm.path in kept:
             continue
         for name in ("scale", "bias"):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "results"
-MADE = "runs/studies"  # where the runs themselves are, from the root of the checkout
+RUNS = "runs/studies"  # folders of the runs themselves, from the checkout's root
 
 Row = dict[str, Any]
 

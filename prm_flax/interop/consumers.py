@@ -1,4 +1,4 @@
-"""Which module takes the output of which, found by following the arrays."""
+"""Which modules consume the output of which, found by following the arrays."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from prm_flax.layers.device import portable
 Kind = TypeVar("Kind", bound=nn.Module)
 
 
-def takers(
+def consumers(
     model: nn.Module,
     variables: Mapping[str, Any],
     image_shape: tuple[int, int, int],
@@ -41,7 +41,7 @@ def takers(
         >>> variables = unflatten(make_template(model).shapes)
         >>> def is_conv(module):
         ...     return isinstance(module, nn.Conv)
-        >>> found = takers(model, variables, (32, 32, 3), is_conv, BatchNorm)
+        >>> found = consumers(model, variables, (32, 32, 3), is_conv, BatchNorm)
         >>> found[0][0], found[0][1].path
         (('conv1',), ('bn1',))
     """
