@@ -12,9 +12,9 @@ import numpy as np
 
 from benchmarks.markdown import filled, grid
 from prm_flax.figures import maps
-from prm_flax.figures.runs import read_config
 from prm_flax.figures.weights import Weights, read_weights
 from prm_flax.printable import markdown
+from prm_flax.runs import read_config
 from studies.agreement import block_means, correlations, ranks_at
 from studies.bootstrap import bootstrap
 from studies.probabilities import config_of, single_process

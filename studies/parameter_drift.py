@@ -9,10 +9,10 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from benchmarks.markdown import filled, grid
-from prm_flax.figures.runs import read_config
 from prm_flax.figures.weights import read_weights
 from prm_flax.printable import markdown
 from prm_flax.prm.functional import PRMParams
+from prm_flax.runs import read_config
 from studies.intervals import signed
 from studies.probabilities import config_of, single_process
 from train.initialization import first_state, read_init

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_flax.figures.runs import read_config
 from prm_flax.interop import safetensors
+from prm_flax.runs import read_config
 from train.config import Config
 from train.experiment import Experiment
 from train.report import WEIGHTS

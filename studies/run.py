@@ -9,12 +9,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from etils import epath
+
 from benchmarks.results import processor
+from prm_flax.runs import SCALARS, read_run
 from studies.case import Case, flags
 from studies.results import RUNS, Row, slug
+from train.scalars import read as read_scalars
 
 ROOT = Path(__file__).resolve().parent.parent
-# Of a run's result.json.
+# Of a run's result.
 KEPT = ("test_top1", "parameters", "steps", "train_seconds", "versions")
 
 
@@ -110,8 +114,8 @@ def outcome(
     if code:
         raise RunFailed(f"code {code} of {command}; see {run.log}")
     workdir = run.log.with_suffix("")
-    result = json.loads((workdir / "result.json").read_text())
-    scalars = map(json.loads, (workdir / "scalars.jsonl").read_text().splitlines())
+    result = read_run(workdir).result
+    scalars = read_scalars(epath.Path(workdir / SCALARS))
     tests = [line for line in scalars if line["kind"] == "test"]
     return {
         "case": run.case.name,

@@ -12,7 +12,6 @@ from etils import epath
 
 from prm_flax.backbones.registry import PREFIXES
 from prm_flax.errors import unknown
-from prm_flax.figures.runs import AVERAGE, CONFIG, WEIGHTS
 from prm_flax.interop import safetensors
 from prm_flax.interop.insert import insert_prm
 from prm_flax.interop.kinds import CLASSIFIER, has_part
@@ -22,6 +21,7 @@ from prm_flax.interop.pth import Contents, read_contents
 from prm_flax.interop.report import MismatchError
 from prm_flax.interop.shapes import Path, flatten, unflatten
 from prm_flax.interop.torch import from_state_dict, to_state_dict
+from prm_flax.runs import AVERAGE, CONFIG, WEIGHTS
 from train import sharding
 from train.checkpoints.steps import Steps
 from train.config import Config, Init

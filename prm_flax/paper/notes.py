@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from prm_flax.paper.form import Table
-from prm_flax.paper.runs import Run
 from prm_flax.printable import markdown
+from prm_flax.runs import Run
 
 SOURCE = (
     "paper: as printed in X. Ma, S. Fu, “Position-Aware Recalibration Module: Learning "

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from prm_flax.paper.form import Column, Row, Table
 from prm_flax.paper.measure import COUNTED, MEASURES, counts, parted, written
 from prm_flax.paper.notes import UNEXPLAINED, notes_of
-from prm_flax.paper.runs import Run
+from prm_flax.runs import Run
 
 
 class Head(NamedTuple):
