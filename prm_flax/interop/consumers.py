@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from prm_flax.interop.shapes import Path
+from prm_flax.interop.shapes import LeafPath
 from prm_flax.layers.device import portable
 
 Kind = TypeVar("Kind", bound=nn.Module)
@@ -19,7 +19,7 @@ def consumers(
     image_shape: tuple[int, int, int],
     gives: Callable[[nn.Module], bool],
     kind: type[Kind],
-) -> list[tuple[Path, Kind]]:
+) -> list[tuple[LeafPath, Kind]]:
     """The modules of a kind whose input is just what another module returned.
 
     Args:
@@ -45,9 +45,9 @@ def consumers(
         >>> found[0][0], found[0][1].path
         (('conv1',), ('bn1',))
     """
-    found: list[tuple[Path, Kind]] = []
+    found: list[tuple[LeafPath, Kind]] = []
     # The arrays are kept, so that no two have one id.
-    outputs: dict[int, tuple[Path, jax.Array]] = {}
+    outputs: dict[int, tuple[LeafPath, jax.Array]] = {}
 
     def watch(call, args, kwargs, context):
         module = context.module

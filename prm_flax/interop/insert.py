@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_flax.interop.consumers import consumers
-from prm_flax.interop.shapes import Path, flatten, unflatten
+from prm_flax.interop.shapes import LeafPath, flatten, unflatten
 from prm_flax.layers.norm import BatchNorm
 from prm_flax.prm.linen import PRM
 
@@ -20,7 +20,7 @@ def insert_prm(
     model: nn.Module,
     variables: Mapping[str, Any],
     image_shape: tuple[int, int, int],
-    trained: Collection[Path] = (),
+    trained: Collection[LeafPath] = (),
 ) -> dict[str, Any]:
     """Variables with which fresh PRMs leave a network's outputs as without them.
 
