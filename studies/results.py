@@ -2,12 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
+
+from benchmarks.results import Row as Row
 
 FOLDER = Path(__file__).parent / "results"
 RUNS = "runs/studies"  # folders of the runs themselves, from the checkout's root
-
-Row = dict[str, Any]
 
 
 def slug(name: str, seed: int) -> str:
