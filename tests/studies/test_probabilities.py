@@ -16,7 +16,6 @@ from train.cli import load_config
 from train.config import Config, Data, Init
 from train.evaluate import evaluate
 from train.experiment import build
-from train.tasks.metrics import scalars
 from train.workdir.same_config import write_config
 
 CONFIG = load_config(REPO / TINY)
@@ -51,7 +50,8 @@ def test_every_test_image_has_its_label_and_its_probabilities(run):
 def test_they_make_the_loss_and_the_accuracy_that_evaluation_says(run):
     folder, experiment, state = run
     put = lambda batch: sharding.put_batch(experiment.mesh, batch)  # noqa: E731
-    said = scalars(evaluate(state, experiment.input.test(), put, experiment.eval_step))
+    batches, evaluator = experiment.input.test(), experiment.task.evaluator()
+    said = evaluate(state, batches, put, experiment.eval_step, evaluator)
     p, labels, _ = predictions_of_run(folder)
     assert 100 * (p.argmax(axis=1) == labels).mean() == pytest.approx(said["top1"])
     loss = -np.log(p[np.arange(len(p)), labels]).mean()
