@@ -48,9 +48,9 @@ def _measure(name: str, flags: argparse.Namespace) -> None:
     if not cases:
         known = "\n".join(benchmark.cases())
         raise ValueError(f"{name} has no row with {flags.only!r}. Its rows:\n{known}")
-    file = flags.folder / f"{name}.json"
-    book = results.Book(file, benchmark.PACKAGES, benchmark.TIMED)
-    book.fill(cases, again=flags.again)
+    path = flags.folder / f"{name}.json"
+    file = results.ResultsFile(path, benchmark.PACKAGES, benchmark.TIMED)
+    file.fill(cases, again=flags.again)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,27 +9,29 @@ from benchmarks.results import Row
 NOT_MEASURED = "not measured"
 
 # A file of results, as `results.read` gives it; a row -> its cell.
-Book = dict[str, Any]
+Results = dict[str, Any]
 Show = Callable[[Row], str]
 
 
-def cell(book: Book, key: str, show: Show) -> str:
+def cell(results: Results, key: str, show: Show) -> str:
     """One row's figures, or that there are none."""
-    row = book["rows"].get(key)
+    row = results["rows"].get(key)
     if row is None:
         return NOT_MEASURED
     return show(row) if row.get("fits", True) else "does not fit"
 
 
-def pair(book: Book, keys: Sequence[Any], show: Show) -> str:
+def pair(results: Results, keys: Sequence[Any], show: Show) -> str:
     """Two rows' figures with a stroke between them."""
-    cells = [cell(book, str(key), show) for key in keys]
+    cells = [cell(results, str(key), show) for key in keys]
     return " / ".join(cells if any(c != NOT_MEASURED for c in cells) else cells[:1])
 
 
-def part(words: str, book: Book, head: Sequence[str], rows: Sequence[Sequence[str]]):
+def part(
+    words: str, results: Results, head: Sequence[str], rows: Sequence[Sequence[str]]
+):
     """A grid under words and the days it was measured on."""
-    return f"{filled(words + _days(book) + ':')}\n\n{grid(head, rows)}"
+    return f"{filled(words + _days(results) + ':')}\n\n{grid(head, rows)}"
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -44,6 +46,6 @@ def filled(words: str) -> str:
     return textwrap.fill(words, 88, break_on_hyphens=False)
 
 
-def _days(book: Book) -> str:
-    days = sorted({row["date"] for row in book["rows"].values()})
+def _days(results: Results) -> str:
+    days = sorted({row["date"] for row in results["rows"].values()})
     return f" ({' to '.join(dict.fromkeys((days[0], days[-1])))})" if days else ""

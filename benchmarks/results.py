@@ -13,10 +13,10 @@ FOLDER = Path(__file__).parent / "results"
 Row = dict[str, Any]
 
 
-class Book:
+class ResultsFile:
     """The rows of one benchmark, of one set of packages.
 
-    Rows of other versions, or times of another processor, are dropped: a book never
+    Rows of other versions, or times of another processor, are dropped: a file never
     mixes them. A package that is not installed now is no reason.
 
     Args:

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from benchmarks import growth, layer, peers, steps, wall
 from benchmarks.layer import Case
-from benchmarks.markdown import NOT_MEASURED, Book, cell, filled, pair, part
+from benchmarks.markdown import NOT_MEASURED, Results, cell, filled, pair, part
 from benchmarks.results import Row, read
 from train.preflight.chips import parse_topology
 
-BOOKS = ("layer", "steps", "growth", "wall", "peers")
+FILES = ("layer", "steps", "growth", "wall", "peers")
 KINDS = {"h100:4": "H100", "v5e:2x2": "TPU v5e"}
 FORMS = {"xla": "straightforward", "auto": "kernels"}
 
@@ -20,17 +20,17 @@ def table() -> str:
 
 
 def _layer() -> str:
-    book = read("layer")
+    results = read("layer")
     rows = [
         [
             f"{KINDS[chips]}, {FORMS[form]}",
-            *(_one_layer(book, Case(chips, size, "", form)) for size in layer.MAPS),
+            *(_one_layer(results, Case(chips, size, "", form)) for size in layer.MAPS),
         ]
         for chips in layer.CHIPS
         for form in layer.FORMS
     ]
     alone = Case("v5e:2x2", layer.MAPS[0], "", "auto", layout="default")
-    row_major = ["TPU v5e, kernels, row-major", _one_layer(book, alone), "", "", ""]
+    row_major = ["TPU v5e, kernels, row-major", _one_layer(results, alone), "", "", ""]
     least = ["least possible", *["2 / 5"] * len(layer.MAPS)]
     words = (
         "**The layer**, forward / forward and backward: memory traffic in multiples of "
@@ -38,17 +38,17 @@ def _layer() -> str:
         f"compile; {layer.IMAGES} images a device, bfloat16, g = 64"
     )
     head = ["", *("×".join(map(str, size)) for size in layer.MAPS)]
-    return part(words, book, head, [*rows, row_major, least])
+    return part(words, results, head, [*rows, row_major, least])
 
 
-def _one_layer(book: Book, case: Case) -> str:
+def _one_layer(results: Results, case: Case) -> str:
     shows = (
         _traffic,
         lambda row: f"{row['temporary']:.2f}",
         lambda row: f"{row['kernels']}",
         lambda row: f"{row['compile_seconds']:.1f}",
     )
-    return "; ".join(pair(book, _passes(case), show) for show in shows)
+    return "; ".join(pair(results, _passes(case), show) for show in shows)
 
 
 def _passes(case: Case) -> list[Case]:
@@ -60,7 +60,7 @@ def _traffic(row: Row) -> str:
 
 
 def _steps() -> str:
-    book = read("steps")
+    results = read("steps")
     words = (
         f"**A training step of ResNet-50**, {steps.IMAGES} images a device, bfloat16: "
         "memory traffic and, in brackets, its multiple of plain ResNet-50's; temporary "
@@ -69,15 +69,15 @@ def _steps() -> str:
     rows = [
         [
             f"{network}, {FORMS[kernel]}" if kernel else network,
-            *(_step(book, chips, network, kernel) for chips in steps.CHIPS),
+            *(_step(results, chips, network, kernel) for chips in steps.CHIPS),
         ]
         for network, kernel in steps.NETWORKS
     ]
-    return part(words, book, ["", *(KINDS[chips] for chips in steps.CHIPS)], rows)
+    return part(words, results, ["", *(KINDS[chips] for chips in steps.CHIPS)], rows)
 
 
-def _step(book: Book, chips: str, network: str, kernel: str | None) -> str:
-    plain = book["rows"].get(steps.name_of(chips, steps.PLAIN, None))
+def _step(results: Results, chips: str, network: str, kernel: str | None) -> str:
+    plain = results["rows"].get(steps.name_of(chips, steps.PLAIN, None))
 
     def show(row: Row) -> str:
         traffic = row["traffic_bytes"]
@@ -88,7 +88,7 @@ def _step(book: Book, chips: str, network: str, kernel: str | None) -> str:
             f"{row['compile_seconds']:.0f} s"
         )
 
-    return cell(book, steps.name_of(chips, network, kernel), show)
+    return cell(results, steps.name_of(chips, network, kernel), show)
 
 
 def _maps() -> str:
@@ -109,7 +109,7 @@ def _groups() -> str:
 
 
 def _grown(words: str, cases: dict[str, Case]) -> str:
-    book = read("growth")
+    results = read("growth")
 
     def show(row: Row) -> str:
         return _traffic(row) + ("" if row["own_kernels"] else "*")
@@ -118,18 +118,18 @@ def _grown(words: str, cases: dict[str, Case]) -> str:
         [
             name,
             *(
-                pair(book, _passes(case._replace(chips=chips)), show)
+                pair(results, _passes(case._replace(chips=chips)), show)
                 for case in cases.values()
             ),
         ]
         for chips, name in KINDS.items()
     ]
-    return part(words, book, ["", *cases], rows)
+    return part(words, results, ["", *cases], rows)
 
 
 def _chips() -> str:
-    book = read("growth")
-    both = book | {"rows": read("steps")["rows"] | book["rows"]}
+    results = read("growth")
+    both = results | {"rows": read("steps")["rows"] | results["rows"]}
     topologies = sorted((*steps.CHIPS, *growth.SLICES), key=_name_and_number)
     measures = {
         "memory traffic": lambda row: f"{row['traffic_bytes'] / 1e9:.2f} GB",
@@ -147,7 +147,7 @@ def _chips() -> str:
         for name, show in measures.items()
     ]
     words = "**A step of PRM-ResNet-50 on more chips**, figures of one of them"
-    return part(words, book, ["", *topologies], rows)
+    return part(words, results, ["", *topologies], rows)
 
 
 def _name_and_number(topology: str) -> tuple[str, int]:
@@ -173,10 +173,10 @@ def _peers() -> str:
     return _in_turn(words, read("peers"), ["", "theirs", "ours"], peers.cases())
 
 
-def _in_turn(words: str, book: Book, head: list[str], keys: Iterable[str]) -> str:
+def _in_turn(words: str, results: Results, head: list[str], keys: Iterable[str]) -> str:
     head = [*head, "ratio", "of the least", "of processor time"]
-    rows = [[key, *_times(book["rows"].get(key))] for key in keys]
-    return part(words, book, head, rows)
+    rows = [[key, *_times(results["rows"].get(key))] for key in keys]
+    return part(words, results, head, rows)
 
 
 def _times(row: Row | None) -> list[str]:
@@ -193,9 +193,9 @@ def _times(row: Row | None) -> list[str]:
 
 def _with() -> str:
     """Versions of all packages and the processor, of whatever was measured."""
-    books = [book for name in BOOKS if (book := read(name))["rows"]]
+    files = [results for name in FILES if (results := read(name))["rows"]]
     versions = dict.fromkeys(
-        f"{name} {version}" for b in books for name, version in b["versions"].items()
+        f"{name} {version}" for b in files for name, version in b["versions"].items()
     )
-    processors = dict.fromkeys(book["cpu"] for book in books)
+    processors = dict.fromkeys(results["cpu"] for results in files)
     return filled(f"With {', '.join(versions)}; on {' and '.join(processors)}.")

@@ -1,12 +1,19 @@
 """Intervals of a statistic of test images, by drawing the images again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy import stats
 
 from studies.intervals import LEVEL, Interval
 
 Statistic = Callable[..., float]
+
+# Draws of images that a statistic refuses, one after the other, before its error is
+# raised: a rare class is missing now and then; a wrong statistic refuses all.
+REFUSED = 100
+# Draws at a time: their numbers of images are held together.
+BATCH = 100
 
 
 def bootstrap(
@@ -41,13 +48,11 @@ def bootstrap(
     Reference: Efron, Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
     n = _images(arrays)
-    random = np.random.default_rng(seed)
 
-    def draw() -> float:
-        chosen = random.integers(n, size=n)
-        return statistic(*(array[chosen] for array in arrays))
+    def of(images: np.ndarray) -> float:
+        return statistic(*(array[images] for array in arrays))
 
-    return _interval(float(statistic(*arrays)), draw, draws, level)
+    return _interval(float(statistic(*arrays)), of, n, (), draws, seed, level)
 
 
 def paired_bootstrap(
@@ -92,23 +97,16 @@ def paired_bootstrap(
     """
     ours, theirs = np.atleast_2d(ours), np.atleast_2d(theirs)
     n = _images((ours.T, theirs.T, labels))
-    random = np.random.default_rng(seed)
 
-    def of(runs: np.ndarray, images: np.ndarray | slice) -> float:
-        scores = [statistic(run[images], labels[images]) for run in runs]
-        return float(np.mean(scores))
+    def mean(runs: np.ndarray, images: np.ndarray) -> float:
+        return float(np.mean([statistic(run[images], labels[images]) for run in runs]))
 
-    def drawn(runs: np.ndarray) -> np.ndarray:
-        if not resample_seeds:
-            return runs
-        return runs[random.integers(len(runs), size=len(runs))]
+    def difference(images, us=slice(None), them=slice(None)) -> float:
+        return mean(ours[us], images) - mean(theirs[them], images)
 
-    def draw() -> float:
-        chosen = random.integers(n, size=n)
-        return of(drawn(ours), chosen) - of(drawn(theirs), chosen)
-
-    everything = slice(None)
-    return _interval(of(ours, everything) - of(theirs, everything), draw, draws, level)
+    value = difference(np.arange(n))
+    runs = (len(ours), len(theirs)) if resample_seeds else ()
+    return _interval(value, difference, n, runs, draws, seed, level)
 
 
 def _images(arrays: tuple[np.ndarray, ...]) -> int:
@@ -122,22 +120,51 @@ def _images(arrays: tuple[np.ndarray, ...]) -> int:
 
 
 def _interval(
-    value: float, draw: Callable[[], float], draws: int, level: float
+    value: float,
+    statistic: Callable[..., float],
+    images: int,
+    runs: Sequence[int],
+    draws: int,
+    seed: int,
+    level: float,
 ) -> Interval:
+    """The percentile interval over draws of indices.
+
+    Args:
+        value: of all images and runs.
+        statistic: takes the indices of images, then those of each network's runs.
+        images: how many there are.
+        runs: of each network; none to hold the runs fixed.
+        draws: how many.
+        seed: of the draws.
+        level: share of the draws within the interval.
+    """
     if draws < 1 or not 0 < level < 1:
         raise ValueError(
             f"draws must be 1 or more and level between 0 and 1: got {draws} and "
             f"{level}"
         )
-    found: list[float] = []
-    refused = 0
-    while len(found) < draws:
-        try:
-            found.append(draw())
-        except ValueError:
-            refused += 1
-            # A rare class is missing now and then; a wrong statistic refuses all.
-            if refused > draws + 100:
-                raise
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    random = np.random.default_rng(seed)
+
+    def redrawn(chosen: np.ndarray, *others: np.ndarray) -> float:
+        for _ in range(REFUSED):
+            try:
+                return statistic(chosen, *others)
+            except ValueError:
+                chosen = random.integers(images, size=images)
+        return statistic(chosen, *others)
+
+    # scipy draws nothing from a sample of one: two alike are drawn from like one.
+    samples = [np.arange(max(n, 2)) % n for n in (images, *runs)]
+    found = stats.bootstrap(
+        samples,
+        redrawn,
+        n_resamples=draws,
+        batch=BATCH,
+        vectorized=False,
+        confidence_level=level,
+        method="percentile",
+        rng=random,
+    )
+    low, high = found.confidence_interval
     return Interval(value, float(low), float(high))

@@ -21,14 +21,14 @@ class Case(NamedTuple):
         family: the question that the row belongs to.
         config: the config file, from the root of the checkout.
         changes: of its options.
-        start: PRM's parameters that start at other numbers: {"lam": 1.0}.
+        initial_values: PRM's parameters that start at other numbers: {"lam": 1.0}.
     """
 
     name: str
     family: str
     config: str
     changes: Changes = NONE
-    start: Mapping[str, float] = NONE
+    initial_values: Mapping[str, float] = NONE
 
 
 def flags(changes: Changes) -> list[str]:

@@ -7,15 +7,15 @@ import sys
 from functools import partial
 from types import ModuleType
 
-from benchmarks.results import Book
-from benchmarks.results import read as read_book
-from studies import book, cost, gaze, moved, page
+from benchmarks.results import ResultsFile
+from benchmarks.results import read as read_file
+from studies import attention_maps, cost, page, parameter_drift, results
 from studies.grid import fill, plan
-from studies.judge import judged
+from studies.scoring import score_table
 
 # Name -> what it shows. Each module has `cases()`, `compared()`, whose step is timed
-# beside whose, `show(rows, costs)`, and LOOKS, what is run on a finished run's folder
-# for more results, or None.
+# beside whose, `show(rows, costs)`, and POSTPROCESS, a module that is run on a finished
+# run's folder for more results, or None.
 STUDIES = {
     "fashion_mnist": "ResNet-14 with PRM, its variants and its rivals on Fashion-MNIST",
     "solar_cells": "two networks with and without PRM on photographs of solar cells",
@@ -42,9 +42,11 @@ def run_missing(options: argparse.Namespace) -> None:
             f"{', '.join(known)}."
         )
     todo = plan(options.study, chosen, options.seeds)
-    print(todo.words(), flush=True)
+    print(todo.summary(), flush=True)
     if not options.dry:
-        fill(options.study, todo.missing, options.jobs, _study(options.study).LOOKS)
+        fill(
+            options.study, todo.missing, options.jobs, _study(options.study).POSTPROCESS
+        )
         print_table(options)
 
 
@@ -52,9 +54,9 @@ def time_steps(options: argparse.Namespace) -> None:
     """Times the steps that are not timed yet."""
     study = _study(options.study)
     rows = cost.rows(study.cases(), study.compared())
-    file = book.FOLDER / f"{options.study}_cost.json"
+    file = results.FOLDER / f"{options.study}_cost.json"
     command = f"python -m studies cost {options.study}"
-    Book(file, cost.PACKAGES, cost.TIMED, command).fill(rows)
+    ResultsFile(file, cost.PACKAGES, cost.TIMED, command).fill(rows)
 
 
 def print_table(options: argparse.Namespace) -> None:
@@ -64,8 +66,8 @@ def print_table(options: argparse.Namespace) -> None:
 
 def table_of(name: str) -> str:
     """A study's table, of the results there are."""
-    costs = read_book(f"{name}_cost", book.FOLDER)["rows"]
-    return _study(name).show(book.read(name), costs)
+    costs = read_file(f"{name}_cost", results.FOLDER)["rows"]
+    return _study(name).show(results.read(name), costs)
 
 
 def renew_page(options: argparse.Namespace) -> None:
@@ -75,14 +77,14 @@ def renew_page(options: argparse.Namespace) -> None:
 
 def print_score(options: argparse.Namespace) -> None:
     """Prints scores of runs of two classes."""
-    print(judged(options.runs, options.against))
+    print(score_table(options.runs, options.against))
 
 
 def print_looks(options: argparse.Namespace) -> None:
     """Prints what query points and masks are on."""
-    print(gaze.said(options.runs))
+    print(attention_maps.markdown_table(options.runs))
 
 
 def print_moved(options: argparse.Namespace) -> None:
     """Prints how far training moved PRM's parameters."""
-    print(moved.said(options.runs))
+    print(parameter_drift.markdown_table(options.runs))

@@ -7,12 +7,12 @@ and 4×4. Each case is trained as `configs/fashion_mnist` says, in minutes.
 from collections.abc import Mapping, Sequence
 
 from benchmarks.markdown import filled
-from studies.book import Row
 from studies.case import Case, Changes
-from studies.origin import origin
+from studies.provenance import provenance
+from studies.results import Row
 from studies.table import table
 
-PLAIN, OURS, LOOKS = "plain", "prm", None
+PLAIN, OURS, POSTPROCESS = "plain", "prm", None
 # Rival -> what it needs besides its name: SGE as many groups as PRM has.
 RIVALS: dict[str, Changes] = {
     "se": {},
@@ -54,7 +54,7 @@ _VARIANTS: dict[str, dict[str, Changes]] = {
 }
 
 # PRM starts at λ = 0 and ξ = 1: y = x·sigmoid(1), whatever x is.
-_STARTS: dict[str, dict[str, float]] = {
+_INITIAL_VALUES: dict[str, dict[str, float]] = {
     "prm from lambda 1": {"lam": 1.0},
     "prm from xi 0": {"xi": 0.0},
     "prm from xi 3": {"xi": 3.0},
@@ -76,8 +76,8 @@ def cases() -> dict[str, Case]:
         for name, changes in members.items()
     ]
     started = [
-        Case(name, "initial values", _OURS, start=start)
-        for name, start in _STARTS.items()
+        Case(name, "initial values", _OURS, initial_values=values)
+        for name, values in _INITIAL_VALUES.items()
     ]
     return {case.name: case for case in [*modules, *variants, *started]}
 
@@ -90,5 +90,5 @@ def compared() -> dict[str, str]:
 def show(rows: Sequence[Row], costs: Mapping[str, Row]) -> str:
     """The results as Markdown."""
     parts = [table(cases(), rows, (PLAIN, OURS), costs)]
-    parts += [filled(origin("fashion_mnist", rows))] if rows else []
+    parts += [filled(provenance("fashion_mnist", rows))] if rows else []
     return "\n\n".join(parts)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from benchmarks.results import processor
-from studies import book
+from studies import results
 from studies.case import Case, config_of
 from studies.run import outcome, start
 
@@ -30,7 +30,7 @@ class Plan(NamedTuple):
     epochs: int
     seconds: float | None
 
-    def words(self) -> str:
+    def summary(self) -> str:
         """One paragraph for the terminal."""
         count = len(self.missing)
         text = f"{count} trainings to run, {self.epochs} epochs; {self.done} have run."
@@ -57,10 +57,10 @@ def plan(study: str, cases: Mapping[str, Case], seeds: int) -> Plan:
     missing = [
         (case, seed)
         for case, seed in wanted
-        if not book.path(study, case.name, seed).exists()
+        if not results.path(study, case.name, seed).exists()
     ]
     epochs = sum(config_of(case).epochs for case, _ in missing)
-    rows = book.read(study)
+    rows = results.read(study)
     timed = [r["train_seconds"] for r in rows if r["processor"] == processor()]
     seconds = statistics.median(timed) if timed else None
     return Plan(missing, len(wanted) - len(missing), epochs, seconds)
@@ -70,7 +70,7 @@ def fill(
     study: str,
     missing: Sequence[tuple[Case, int]],
     jobs: int,
-    looks: str | None = None,
+    postprocess: str | None = None,
 ) -> None:
     """Runs the trainings; each writes its result when it ends.
 
@@ -80,7 +80,7 @@ def fill(
         study: its name.
         missing: of `plan`; seed by seed, so that an early end leaves whole seeds.
         jobs: trainings at a time; each gets its share of the cores.
-        looks: as in `outcome`.
+        postprocess: as in `outcome`.
 
     Raises:
         RunFailed: a training failed.
@@ -103,8 +103,8 @@ def fill(
             pid, status, usage = os.wait4(-1, 0)
             run, share = running.pop(pid)
             free.append(share)
-            row = outcome(run, status, usage.ru_maxrss, looks)
-            book.write(study, row)
+            row = outcome(run, status, usage.ru_maxrss, postprocess)
+            results.write(study, row)
             said = f"{row['test_top1']:.2f} % after {row['train_seconds']:.0f} s"
             print(f"{run.case.name}, seed {run.seed}: {said}", flush=True)
     finally:

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -49,9 +50,12 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     mean, count = statistics.fmean(values), len(values)
     if count == 1:
         return Interval(mean, -math.inf, math.inf)
-    quantile = float(stats.t.ppf((1 + level) / 2, count - 1))
-    half = quantile * deviation(values) / math.sqrt(count)
-    return Interval(mean, mean - half, mean + half)
+    with warnings.catch_warnings():
+        # Of equal values: no p-value, but an interval of no width.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = stats.ttest_1samp(values, 0.0)
+    low, high = found.confidence_interval(level)
+    return Interval(mean, float(low), float(high))
 
 
 def paired(

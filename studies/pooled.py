@@ -65,7 +65,9 @@ def pooled(figures: Figures, against: str, level: float = LEVEL) -> Pooled | Non
     return Pooled(cases, seeds, deviation, freedom, half)
 
 
-def beyond(figures: Figures, found: Pooled, against: str) -> list[tuple[str, float]]:
+def significant(
+    figures: Figures, found: Pooled, against: str
+) -> list[tuple[str, float]]:
     """The cases whose difference from one is larger than the interval's half.
 
     Args:
@@ -82,8 +84,8 @@ def _mean(figures: Mapping[int, float], seeds: Sequence[int]) -> float:
     return statistics.fmean(figures[seed] for seed in seeds)
 
 
-def said(figures: Figures, against: str) -> str:
-    """What `pooled` and `beyond` find, in a paragraph; empty if there is too little.
+def summary(figures: Figures, against: str) -> str:
+    """`pooled` and `significant` in a paragraph; empty if there are too few runs.
 
     Args:
         figures: in percent.
@@ -92,7 +94,7 @@ def said(figures: Figures, against: str) -> str:
     found = pooled(figures, against)
     if found is None:
         return ""
-    far = [f"{name} {signed(d)}" for name, d in beyond(figures, found, against)]
+    far = [f"{name} {signed(d)}" for name, d in significant(figures, found, against)]
     return (
         f"If the runs of all cases scatter alike ({len(found.cases)} cases of "
         f"{len(found.seeds)} seeds, {found.freedom} degrees of freedom), a run's "

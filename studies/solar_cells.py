@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmarks.markdown import filled, grid
-from studies.book import Row
 from studies.bootstrap import Statistic, bootstrap
 from studies.case import NONE, Case
-from studies.judge import SCORES, differences, words
-from studies.origin import origin
+from studies.provenance import provenance
+from studies.results import Row
 from studies.scores import confusion
+from studies.scoring import SCORES, differences, formatted
 from studies.table import ABSENT, by_case
 
-LOOKS = "studies.probabilities"
+POSTPROCESS = "studies.probabilities"
 NOTE = (
     "The 95 % intervals cover other test images; that of a difference covers other "
     "trainings too if both networks have several. Counts are means over the runs, a "
@@ -30,7 +30,7 @@ PAIRS = {
     "prm_mobilenet_v2": "mobilenet_v2",
 }
 # From λ = α = 0, hundreds of steps hardly move PRM: `python -m studies moved`.
-STARTS = {"prm_resnet18 from lambda and alpha 1": {"lam": 1.0, "alpha": 1.0}}
+INITIAL_VALUES = {"prm_resnet18 from lambda and alpha 1": {"lam": 1.0, "alpha": 1.0}}
 
 
 def cases() -> dict[str, Case]:
@@ -45,7 +45,7 @@ def _case(name: str) -> Case:
     network, *_ = name.split()
     config = f"configs/solar_cells/{network}.py"
     family = network.removeprefix("prm_")
-    return Case(name, family, config, start=STARTS.get(name, NONE))
+    return Case(name, family, config, initial_values=INITIAL_VALUES.get(name, NONE))
 
 
 def compared() -> dict[str, str]:
@@ -65,7 +65,7 @@ def show(rows: Sequence[Row], costs: Mapping[str, Row], draws: int = 10_000) -> 
         for ours, plain in PAIRS.items()
     ]
     parts = [grid(head, lines), grid(["PRM less plain", *SCORES], pairs)]
-    parts += [filled(f"{NOTE} {origin('solar_cells', rows)}")] if rows else []
+    parts += [filled(f"{NOTE} {provenance('solar_cells', rows)}")] if rows else []
     return "\n\n".join(parts)
 
 
@@ -74,7 +74,7 @@ def _line(name: str, runs: list[Row], draws: int) -> list[str]:
         return [name, ABSENT, "0", *[ABSENT] * (len(SCORES) + 4)]
     scores, labels = _scores(runs)
     cells = [
-        words(bootstrap(_over_seeds(statistic), scores.T, labels, draws=draws))
+        formatted(bootstrap(_over_seeds(statistic), scores.T, labels, draws=draws))
         for statistic in SCORES.values()
     ]
     tables = np.mean([confusion(run, labels) for run in scores], axis=0)

@@ -5,10 +5,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from benchmarks.markdown import filled, grid
-from studies.book import Row
 from studies.case import Case
 from studies.intervals import Interval, deviation, paired, signed
-from studies.pooled import said
+from studies.pooled import summary
+from studies.results import Row
 
 ABSENT = "–"
 
@@ -48,7 +48,7 @@ def table(
         lines = [_line(case.name, runs, against, costs) for case in members]
         parts.append(f"**{family.capitalize()}**\n\n{grid(head, lines)}")
     figures = {name: _figures(found, "test_top1") for name, found in runs.items()}
-    parts += [filled(said(figures, other)) for other in against]
+    parts += [filled(summary(figures, other)) for other in against]
     return "\n\n".join(filter(None, parts))
 
 

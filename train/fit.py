@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import jax
 
-from prm_flax.interop.shapes import Path
+from prm_flax.interop.shapes import LeafPath
 from train.checkpoints.manager import Checkpoints
 from train.checkpoints.steps import Steps
 from train.config import BaseConfig
@@ -107,7 +107,7 @@ def _cadence(experiment: Experiment) -> Cadence:
 
 
 def _start(
-    experiment: Experiment, checkpoints: Checkpoints, given: dict[Path, jax.Array]
+    experiment: Experiment, checkpoints: Checkpoints, given: dict[LeafPath, jax.Array]
 ) -> tuple[TrainState, Clock]:
     """The last saved state, or the first."""
     if checkpoints.latest() is None:

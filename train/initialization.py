@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from pathlib import Path as File
+from pathlib import Path
 from types import MappingProxyType
 
 import jax
@@ -12,7 +12,6 @@ from etils import epath
 
 from prm_flax.backbones.registry import PREFIXES
 from prm_flax.errors import unknown
-from prm_flax.figures.runs import AVERAGE, CONFIG, WEIGHTS
 from prm_flax.interop import safetensors
 from prm_flax.interop.insert import insert_prm
 from prm_flax.interop.kinds import CLASSIFIER, has_part
@@ -20,8 +19,9 @@ from prm_flax.interop.metadata import UNKNOWN, About
 from prm_flax.interop.names import torch_entries
 from prm_flax.interop.pth import Contents, read_contents
 from prm_flax.interop.report import MismatchError
-from prm_flax.interop.shapes import Path, flatten, unflatten
+from prm_flax.interop.shapes import LeafPath, flatten, unflatten
 from prm_flax.interop.torch import from_state_dict, to_state_dict
+from prm_flax.runs import AVERAGE, CONFIG, WEIGHTS
 from train import sharding
 from train.checkpoints.steps import Steps
 from train.config import Config, Init
@@ -38,7 +38,7 @@ USUAL = MappingProxyType({"prm": ("prm",), "fc": CLASSIFIER})
 OF_RUN = MappingProxyType({"raw": WEIGHTS, "average": AVERAGE})
 
 
-def read_init(experiment: Experiment) -> dict[Path, jax.Array]:
+def read_init(experiment: Experiment) -> dict[LeafPath, jax.Array]:
     """The arrays of init.file that the network starts with; {} without a file.
 
     Returns:
@@ -54,7 +54,7 @@ def read_init(experiment: Experiment) -> dict[Path, jax.Array]:
         return {}
     shapes = experiment.abstract_state.variables
     parts = _parts(init.new, torch_entries(flatten(shapes)), model)
-    arrays = _read(File(init.file), init.weights)
+    arrays = _read(Path(init.file), init.weights)
     try:
         found = from_state_dict(experiment.model, arrays, into=shapes, new=parts)
     except MismatchError as error:
@@ -70,7 +70,7 @@ def read_init(experiment: Experiment) -> dict[Path, jax.Array]:
     }
 
 
-def _read(path: File, kind: str) -> dict[str, np.ndarray]:
+def _read(path: Path, kind: str) -> dict[str, np.ndarray]:
     """The arrays of a file or a run's folder; says which, if it has two kinds."""
     contents = _of_run(path, kind) if path.is_dir() else _of_file(path, kind)
     if contents.which:
@@ -84,14 +84,14 @@ def read_about(init: Init) -> About:
 
     Of a network whose classifier starts anew its classes are not known.
     """
-    path = File(init.file or "")
+    path = Path(init.file or "")
     file = path / OF_RUN[init.weights] if path.is_dir() else path
     own = file.suffix == ".safetensors" and file.is_file() and safetensors.is_own(file)
     about = safetensors.read_about(file) if own else UNKNOWN
     return about._replace(class_names=()) if {*init.new} & {*CLASSIFIER} else about
 
 
-def _of_run(folder: File, kind: str) -> Contents:
+def _of_run(folder: Path, kind: str) -> Contents:
     files = {k: folder / name for k, name in OF_RUN.items()}
     if not files["raw"].is_file():
         raise FileNotFoundError(_no_weights(folder))
@@ -106,7 +106,7 @@ def _of_run(folder: File, kind: str) -> Contents:
     return Contents(arrays, OF_RUN[kind], beside, kind == "average")
 
 
-def _no_weights(folder: File) -> str:
+def _no_weights(folder: Path) -> str:
     if not (folder / CONFIG).is_file():
         return (
             f"init.file must be a run's folder or a file of weights: {folder} has "
@@ -119,7 +119,7 @@ def _no_weights(folder: File) -> str:
     )
 
 
-def _of_file(path: File, kind: str) -> Contents:
+def _of_file(path: Path, kind: str) -> Contents:
     if not path.is_file():
         raise FileNotFoundError(
             "init.file must be a run's folder or a file of weights, .pth or "
@@ -136,7 +136,7 @@ def _of_file(path: File, kind: str) -> Contents:
     return Contents(_of_safetensors(path), path.name, None, False)
 
 
-def _of_safetensors(path: File) -> dict[str, np.ndarray]:
+def _of_safetensors(path: Path) -> dict[str, np.ndarray]:
     """The arrays by PyTorch's names, whoever wrote the file."""
     if safetensors.is_own(path):
         return to_state_dict(*safetensors.load(path))
@@ -201,7 +201,7 @@ def uses_file(config: Config) -> bool:
     return not (has_saved(workdir) and started_from(workdir, config))
 
 
-def first_state(experiment: Experiment, given: dict[Path, jax.Array]) -> TrainState:
+def first_state(experiment: Experiment, given: dict[LeafPath, jax.Array]) -> TrainState:
     """The state before the first update.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 
 from etils import epath
 
-from prm_flax.figures import runs
+from prm_flax import runs
 from prm_flax.printable import markdown, printable
 from train.distributed import say
 from train.evaluate import weights_of
@@ -47,7 +47,7 @@ def write_report(
     if averages:
         result[f"ema_{score.key}"] = round(averages[-1][score.key], 4)
     _write_weights(experiment, state)
-    write_whole(workdir / "result.json", (json.dumps(result, indent=1) + "\n").encode())
+    write_whole(workdir / runs.RESULT, (json.dumps(result, indent=1) + "\n").encode())
     drawn: dict[str, str] = {}
     text = functools.partial(_markdown, experiment, result, tests, averages, drawn)
     write_whole(workdir / REPORT, text().encode())

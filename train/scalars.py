@@ -6,6 +6,7 @@ from typing import Any
 
 from etils import epath
 
+from prm_flax.runs import SCALARS
 from train.workdir.files import is_local, write_whole
 
 Record = dict[str, Any]
@@ -29,7 +30,7 @@ class Scalars:
         tensorboard: bool = False,
         writes: bool = True,
     ):
-        self.path, self.writes = workdir / "scalars.jsonl", writes
+        self.path, self.writes = workdir / SCALARS, writes
         self.records = [r for r in read(self.path) if r["step"] <= resumed_step]
         self.tensorboard = None
         if not writes:

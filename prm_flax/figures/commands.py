@@ -7,19 +7,18 @@ from typing import Any
 import numpy as np
 
 from prm_flax.figures import maps
+from prm_flax.figures.accuracy import by_heads, draw_accuracy
 from prm_flax.figures.canvas import check_path
 from prm_flax.figures.class_names import read_names
-from prm_flax.figures.heads_plot import draw_accuracy
-from prm_flax.figures.heads_runs import by_heads
 from prm_flax.figures.look import Seen, look
 from prm_flax.figures.looks_plot import draw_looks
 from prm_flax.figures.photo import preparation_of, read_photo
 from prm_flax.figures.rates_plot import draw_rates
-from prm_flax.figures.runs import read_run
 from prm_flax.figures.watch import prm_stages
 from prm_flax.figures.weights import read_weights
 from prm_flax.interop.shapes import SAMPLE
 from prm_flax.printable import printable
+from prm_flax.runs import read_run
 
 FRESH = "untrained PRMs: θ, and so the masks, as drawn at the start"
 NO_PRM = (
@@ -59,14 +58,14 @@ def accuracy(path: str, runs: Sequence[str]) -> None:
 
     Args:
         path: of the PNG to write.
-        runs: folders of runs, see `heads_runs.by_heads`.
+        runs: folders of runs, see `accuracy.by_heads`.
 
     Raises:
         ValueError: the input is wrong.
         OSError: a file cannot be read or written.
     """
     check_path(path)
-    found = by_heads([read_run(Path(run)) for run in runs])
+    found = by_heads([read_run(run) for run in runs])
     rows = {f"prm_{found.network}, g = {g}": v for g, v in found.by_heads.items()}
     if found.plain:
         rows[found.network] = found.plain

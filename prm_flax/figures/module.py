@@ -4,8 +4,7 @@ import os
 
 from prm_flax.figures.canvas import DARK, LIGHT, blank, save
 from prm_flax.figures.scene import SIZE, Scene, scene
-from prm_flax.figures.shapes import RADIUS, SMALL, Sheet
-from prm_flax.figures.slabs import stack
+from prm_flax.figures.shapes import RADIUS, SMALL, Sheet, stack
 
 WIDTH, HEIGHT = 13.1, 5.4
 TILE, STEP, STRIP = 1.0, 0.14, 0.16

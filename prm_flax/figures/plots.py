@@ -8,11 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prm_flax.figures.canvas import BLUE, LIGHT, VERMILION, blank, save
-from prm_flax.figures.checks import check_predictions
 from prm_flax.figures.gallery import panel, stage_legend
-from prm_flax.figures.single import likeliest
+from prm_flax.figures.lettering import fitted
 
 COLUMNS = 4
+# The most images that fit into a picture of predictions.
+MOST = 16
+# The likeliest classes of a single image; inches and points of a class's name.
+BARS = 5
+ROOM, SIZE = 2.1, 10
 Scalars = Sequence[Mapping[str, float | None]]
 
 
@@ -123,17 +127,54 @@ def predictions(
     """
     queries = dict(queries or {})
     images, probabilities = np.asarray(images), np.asarray(probabilities)
-    check_predictions(images, labels, probabilities, class_names, queries)
+    _check_predictions(images, labels, probabilities, class_names, queries)
     figure, panels = _one(queries) if len(images) == 1 else _many(len(images), queries)
     for i, axes in enumerate(panels[: len(images)]):
         truth = None if labels is None else int(labels[i])
         points = {stage: places[i] for stage, places in queries.items()}
         panel(axes, images[i], truth, probabilities[i], class_names, points)
     if len(images) == 1:
-        likeliest(panels[1], probabilities[0], class_names)
+        _likeliest(panels[1], probabilities[0], class_names)
     if queries:
         stage_legend(figure, queries)
     save(figure, path)
+
+
+def _check_predictions(images, labels, probabilities, names, queries) -> None:
+    """Raises ValueError unless the arguments of `predictions` fit together."""
+    n, shape = len(images), images.shape
+    if images.dtype != np.uint8 or len(shape) != 4 or shape[-1] not in (1, 3):
+        raise ValueError(
+            "images must be (n, height, width, 1 or 3) of uint8, as they were before "
+            f"normalisation, got {shape} of {images.dtype}."
+        )
+    if not 1 <= n <= MOST:
+        raise ValueError(f"From 1 to {MOST} images fit, got {n}; take images[:{MOST}].")
+    if probabilities.shape != (n, len(names)):
+        raise ValueError(
+            f"probabilities must be (images, class_names) = ({n}, {len(names)}), got "
+            f"{probabilities.shape}."
+        )
+    if not (
+        np.allclose(probabilities.sum(1), 1, atol=0.02) and probabilities.min() >= 0
+    ):
+        raise ValueError(
+            "Each row of probabilities must be at least 0 and sum to 1; "
+            "jax.nn.softmax(logits) is such."
+        )
+    if labels is not None and (
+        len(labels) != n or not all(0 <= label < len(names) for label in labels)
+    ):
+        raise ValueError(
+            f"labels must be {n} integers from 0 to {len(names) - 1}, or None; got "
+            f"{labels}."
+        )
+    for stage, points in queries.items():
+        if np.ndim(points) != 3 or len(points) != n or np.shape(points)[2] != 2:
+            raise ValueError(
+                f"queries[{stage!r}] must be (images, groups, 2) = ({n}, g, 2), got "
+                f"{np.shape(points)}."
+            )
 
 
 def _many(n: int, legend: object) -> tuple[Figure, Sequence[Axes]]:
@@ -151,3 +192,20 @@ def _one(legend: object) -> tuple[Figure, Sequence[Axes]]:
     """A figure with a place for one image, and one for its bars."""
     figure = blank(8.4, 3.4 + 0.6 * bool(legend))
     return figure, list(figure.subplots(1, 2, width_ratios=(1, 0.8)))
+
+
+def _likeliest(axes: Axes, probabilities: np.ndarray, names: Sequence[str]) -> None:
+    """Draws the five likeliest classes, the first above, each with its percentage."""
+    best = [int(k) for k in np.argsort(-probabilities, kind="stable")[:BARS]]
+    places = np.arange(len(best))
+    bars = axes.barh(places, probabilities[best], height=0.6, color=BLUE)
+    words = [f"{100 * probabilities[k]:.1f} %" for k in best]
+    axes.bar_label(bars, words, padding=4, color=LIGHT.ink)
+    shown = [fitted(names[k], ROOM, SIZE) for k in best]
+    axes.set_yticks(places, shown, size=SIZE, parse_math=False)
+    # A full bar leaves room for its percentage.
+    axes.set(xticks=[], xlim=(0, 1.2))
+    axes.invert_yaxis()
+    axes.tick_params(left=False, labelcolor=LIGHT.ink)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.spines["left"].set_color(LIGHT.faint)

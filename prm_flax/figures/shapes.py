@@ -1,8 +1,14 @@
-"""The shapes the module's picture is made of. Lengths are inches on the page."""
+"""The shapes that the pictures of module and heads are made of. Lengths are inches."""
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.patches import (
+    Circle,
+    FancyArrowPatch,
+    FancyBboxPatch,
+    Polygon,
+    Rectangle,
+)
 from matplotlib.path import Path
 
 from prm_flax.figures.canvas import Theme
@@ -11,6 +17,8 @@ Point = tuple[float, float]
 TEXT, SMALL, FORMULA = 12.0, 10.5, 17.0
 COLORMAP = "viridis"
 CORNER, RADIUS = 0.09, 0.17
+# The colours of a slab's sides, above and at the right, near the heat maps' middle.
+ABOVE, RIGHT = "#7aa5a8", "#4d7a80"
 
 
 class Sheet:
@@ -120,3 +128,30 @@ class Sheet:
 def _towards(corner: Point, other: Point) -> Point:
     step = np.subtract(other, corner)
     return tuple(np.add(corner, step * CORNER / np.hypot(*step)))
+
+
+def stack(sheet: Sheet, front: Point, faces, size: float, step: float) -> None:
+    """Draws slabs one behind the other, each with a heat map on its face.
+
+    Args:
+        sheet: to draw on.
+        front: centre of the first slab's face.
+        faces: (g, h, w), the first in front; one colour scale for all.
+        size: side of a face.
+        step: from one slab to the next, to the right and up.
+    """
+    limits = (np.min(faces), np.max(faces))
+    for k in reversed(range(len(faces))):
+        centre = front[0] + k * step, front[1] + k * step
+        zorder = 3 - 0.1 * k
+        _sides(sheet, centre, size / 2, 0.72 * step, zorder - 0.05)
+        sheet.image(centre, faces[k], (size, size), sheet.theme.ink, limits, zorder)
+
+
+def _sides(sheet: Sheet, centre: Point, half: float, depth: float, zorder: float):
+    (left, low), (right, high) = np.subtract(centre, half), np.add(centre, half)
+    above, beside = ((left, high), (right, high)), ((right, high), (right, low))
+    for (a, b), shade in ((above, ABOVE), (beside, RIGHT)):
+        corners = [a, b, np.add(b, depth), np.add(a, depth)]
+        patch = Polygon(corners, facecolor=shade, edgecolor=sheet.theme.ink)
+        sheet.axes.add_patch(patch).set_zorder(zorder)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
+from prm_flax import runs
 from prm_flax.backbones.registry import create_model
-from prm_flax.figures import runs
 from prm_flax.interop import safetensors
 from prm_flax.interop.insert import insert_prm
 from prm_flax.interop.kinds import has_part

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from prm_flax.interop.shapes import Path, flatten, unflatten
-from prm_flax.interop.takers import takers
+from prm_flax.interop.consumers import consumers
+from prm_flax.interop.shapes import LeafPath, flatten, unflatten
 from prm_flax.layers.device import portable
 from prm_flax.layers.norm import BatchNorm
 
@@ -81,17 +81,19 @@ class Folded:
 
 def _norms_after_convolutions(
     model: nn.Module, variables: Any, image_shape: tuple[int, int, int]
-) -> dict[Path, tuple[Path, float]]:
+) -> dict[LeafPath, tuple[LeafPath, float]]:
     """Path of a norm -> path of the convolution whose output it takes, and ε."""
 
     def gives(module):
         return isinstance(module, nn.Conv) and not module.use_bias
 
-    found = takers(model, variables, image_shape, gives, BatchNorm)
+    found = consumers(model, variables, image_shape, gives, BatchNorm)
     return {norm.path: (source, norm.epsilon) for source, norm in found}
 
 
-def _folded(variables: Any, norms: dict[Path, tuple[Path, float]]) -> dict[str, Any]:
+def _folded(
+    variables: Any, norms: dict[LeafPath, tuple[LeafPath, float]]
+) -> dict[str, Any]:
     leaves = flatten(variables)
     for norm, (convolution, epsilon) in norms.items():
         params, stats = ("params", *norm), ("batch_stats", *norm)

@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from prm_flax.interop.shapes import Path, flatten, unflatten
-from prm_flax.interop.takers import takers
+from prm_flax.interop.consumers import consumers
+from prm_flax.interop.shapes import LeafPath, flatten, unflatten
 from prm_flax.layers.norm import BatchNorm
 from prm_flax.prm.linen import PRM
 
@@ -20,7 +20,7 @@ def insert_prm(
     model: nn.Module,
     variables: Mapping[str, Any],
     image_shape: tuple[int, int, int],
-    trained: Collection[Path] = (),
+    trained: Collection[LeafPath] = (),
 ) -> dict[str, Any]:
     """Variables with which fresh PRMs leave a network's outputs as without them.
 
@@ -59,7 +59,7 @@ def insert_prm(
     """
     leaves = flatten(variables)
     kept = {path[1:-1] for path in trained}
-    for norm, prm in takers(model, variables, image_shape, _is_norm, PRM):
+    for norm, prm in consumers(model, variables, image_shape, _is_norm, PRM):
         if prm.path in kept:
             continue
         for name in ("scale", "bias"):

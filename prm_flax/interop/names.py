@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from prm_flax.interop.report import Shape, report
-from prm_flax.interop.shapes import Path, Shapes
+from prm_flax.interop.shapes import LeafPath, Shapes
 
 
 class Layout(NamedTuple):
@@ -70,7 +70,7 @@ COUNTER = "num_batches_tracked"
 class Entry(NamedTuple):
     """One leaf of a model: its path and shape here, its layout in PyTorch."""
 
-    path: Path
+    path: LeafPath
     shape: Shape
     layout: Layout
 
@@ -80,7 +80,7 @@ class Entry(NamedTuple):
         return self.layout.torch_shape(self.shape)
 
 
-def module_name(path: Path) -> str:
+def module_name(path: LeafPath) -> str:
     """PyTorch's name of the module that has a leaf.
 
     Example:
@@ -121,11 +121,11 @@ def torch_entries(shapes: Shapes) -> dict[str, Entry]:
     return entries
 
 
-def _key(path: Path, shapes: Shapes) -> tuple[str, int]:
+def _key(path: LeafPath, shapes: Shapes) -> tuple[str, int]:
     return path[-1], len(shapes[path].shape)
 
 
-def _in_torch_order(shapes: Shapes) -> list[Path]:
+def _in_torch_order(shapes: Shapes) -> list[LeafPath]:
     modules = {
         module: i for i, module in enumerate(dict.fromkeys(p[1:-1] for p in shapes))
     }
@@ -133,6 +133,6 @@ def _in_torch_order(shapes: Shapes) -> list[Path]:
     return sorted(shapes, key=lambda p: (modules[p[1:-1]], leaves[_key(p, shapes)]))
 
 
-def _refuse(paths: list[Path], rule: str) -> None:
+def _refuse(paths: list[LeafPath], rule: str) -> None:
     if lines := ["/".join(path) for path in paths]:
         raise ValueError(report(rule, lines, "Only the library's networks have names."))

@@ -10,20 +10,20 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from prm_flax.interop.report import MismatchError, Shape, differences
 
-Path = tuple[str, ...]
-Shapes = dict[Path, jax.ShapeDtypeStruct]
+LeafPath = tuple[str, ...]
+Shapes = dict[LeafPath, jax.ShapeDtypeStruct]
 
 # Every network of the registry takes an image of this size, the small ones included.
 SAMPLE = (64, 64)
 DEFAULT_CHANNELS = 3
 
 
-def flatten(variables: Mapping[str, Any]) -> dict[Path, Any]:
+def flatten(variables: Mapping[str, Any]) -> dict[LeafPath, Any]:
     """Leaves by path, such as ("params", "layer1_0", "conv1", "kernel")."""
     return flatten_dict(variables)
 
 
-def unflatten(leaves: Mapping[Path, Any]) -> dict[str, Any]:
+def unflatten(leaves: Mapping[LeafPath, Any]) -> dict[str, Any]:
     """Plain nested dictionaries: the inverse of `flatten`."""
     return unflatten_dict(leaves)
 
@@ -41,7 +41,7 @@ class Template(NamedTuple):
     """
 
     shapes: Shapes
-    stem: Path
+    stem: LeafPath
     axis: int
 
     def for_stem(self, shape: Shape | None) -> Shapes:
@@ -80,7 +80,7 @@ def make_template(model: nn.Module) -> Template:
 
 
 def _shapes(model: nn.Module, channels: int) -> Shapes:
-    order: list[Path] = []
+    order: list[LeafPath] = []
 
     def init():
         variables = model.init(jax.random.key(0), jnp.zeros((1, *SAMPLE, channels)))
@@ -91,7 +91,9 @@ def _shapes(model: nn.Module, channels: int) -> Shapes:
     return {path: shapes[path] for path in order}
 
 
-def require_fit(model: nn.Module, received: Mapping[Path, Any], subject: str) -> Shapes:
+def require_fit(
+    model: nn.Module, received: Mapping[LeafPath, Any], subject: str
+) -> Shapes:
     """Raises one error of all leaves that are missing, unexpected or misshapen.
 
     Args:

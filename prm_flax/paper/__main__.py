@@ -16,8 +16,8 @@ from prm_flax.paper.form import Table
 from prm_flax.paper.match import placed
 from prm_flax.paper.page import make_page
 from prm_flax.paper.render import FORMS
-from prm_flax.paper.runs import read_run
 from prm_flax.printable import print_everything
+from prm_flax.runs import read_run
 
 TABLES: MappingProxyType[str, Table] = MappingProxyType(
     {f"table{t.number}": t for t in (TABLE1, TABLE2, TABLE3, TABLE4, TABLE5)}

@@ -8,8 +8,8 @@ import flax.linen as nn
 from prm_flax.backbones.registry import create_model
 from prm_flax.paper.form import Table
 from prm_flax.paper.measure import SIZE, counts, network
-from prm_flax.paper.runs import Run
 from prm_flax.printable import printable
+from prm_flax.runs import CONFIG, Run
 
 TRAIN_IMAGES = 1_281_167
 # Where ImageNet's images can come from; other sets do too, with other numbers.
@@ -74,9 +74,8 @@ def rows_of(table: Table, run: Run) -> list[int]:
 
 
 def _dataset(run: Run, table: str) -> str:
-    source = run.config.get("data.source")
-    wrong = f"it is a run of {source!r}, not of ImageNet, the dataset of {table}"
-    return "" if source in SOURCES else wrong
+    wrong = f"it is a run of {run.source!r}, not of ImageNet, the dataset of {table}"
+    return "" if run.source in SOURCES else wrong
 
 
 def _passes(run: Run, table: str) -> str:
@@ -113,4 +112,4 @@ def _network(run: Run) -> nn.Module:
     try:
         return create_model(run.model, **_options(run))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{run.folder}/config.json: {error}") from None
+        raise ValueError(f"{run.folder}/{CONFIG}: {error}") from None

@@ -2,7 +2,7 @@
 
 from benchmarks.markdown import cell, grid, pair, part
 
-BOOK = {
+RESULTS = {
     "rows": {
         "a": {"figure": 1, "date": "2026-11-21"},
         "b": {"figure": 2, "date": "2026-11-23"},
@@ -16,19 +16,19 @@ def show(row):
 
 
 def test_a_cell():
-    assert cell(BOOK, "a", show) == "1"
-    assert cell(BOOK, "missing", show) == "not measured"
-    assert cell(BOOK, "large", show) == "does not fit"
+    assert cell(RESULTS, "a", show) == "1"
+    assert cell(RESULTS, "missing", show) == "not measured"
+    assert cell(RESULTS, "large", show) == "does not fit"
 
 
 def test_a_pair():
-    assert pair(BOOK, "ab", show) == "1 / 2"
-    assert pair(BOOK, ["a", "missing"], show) == "1 / not measured"
-    assert pair(BOOK, ["missing", "gone"], show) == "not measured"
+    assert pair(RESULTS, "ab", show) == "1 / 2"
+    assert pair(RESULTS, ["a", "missing"], show) == "1 / not measured"
+    assert pair(RESULTS, ["missing", "gone"], show) == "not measured"
 
 
 def test_a_part_has_the_days_of_its_rows():
-    lines = part("Words", BOOK, ["", "x"], [["a", "1"]]).splitlines()
+    lines = part("Words", RESULTS, ["", "x"], [["a", "1"]]).splitlines()
     assert lines == [
         "Words (2026-11-21 to 2026-11-23):",
         "",

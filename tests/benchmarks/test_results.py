@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.results import Book, read
+from benchmarks.results import ResultsFile, read
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def file(tmp_path):
 
 def measured(file, key, figure, again=False, timed=False, packages=("jax",)):
     """The rows after one is asked for."""
-    Book(file, packages, timed).fill({key: lambda: {"figure": figure}}, again)
+    ResultsFile(file, packages, timed).fill({key: lambda: {"figure": figure}}, again)
     rows = read("some", file.parent)["rows"]
     return {name: row["figure"] for name, row in rows.items()}
 
@@ -38,7 +38,9 @@ def test_rows_before_an_error_are_kept(file):
         raise RuntimeError("no chip")
 
     with pytest.raises(RuntimeError, match="no chip"):
-        Book(file, ("jax",), False).fill({"a": lambda: {"figure": 1}, "b": fails})
+        ResultsFile(file, ("jax",), False).fill(
+            {"a": lambda: {"figure": 1}, "b": fails}
+        )
     assert measured(file, "b", 2) == {"a": 1, "b": 2}
 
 
@@ -61,7 +63,7 @@ def test_another_processor_drops_times_alone(file, timed, kept):
 
 
 def test_two_at_a_time_keep_each_other_s_rows(file):
-    first = Book(file, ("jax",), False)
+    first = ResultsFile(file, ("jax",), False)
     measured(file, "b", 2)
     first.fill({"a": lambda: {"figure": 1}})
     assert read("some", file.parent)["rows"].keys() == {"a", "b"}

@@ -1,22 +1,30 @@
 """Accuracy against heads: which runs go together, and what is drawn of them."""
 
+import dataclasses
 import json
+from itertools import chain
 
 import numpy as np
 import pytest
+from etils import epath
 
-from prm_flax.figures import heads_plot
+from prm_flax.figures import accuracy
 from prm_flax.figures.__main__ import main
-from prm_flax.figures.heads_runs import by_heads
-from prm_flax.figures.runs import Run, read_run
+from prm_flax.figures.accuracy import by_heads
+from prm_flax.runs import Run, read_config
+from train.config import Config, Data, Model
+from train.workdir.lock import WorkdirError
+from train.workdir.same_config import check_config_of_run, write_config
 
 
-def run(folder, top1, name="prm_resnet14", groups=None, **changed):
+def run(folder, top1, name="prm_resnet14", groups=None, data=None, **changed):
     """A run; options are named with _ for the first dot."""
     config = {"model.name": name, "model.groups": groups, "data.source": "fake"}
-    config |= {"seed": 0, "epochs": 4, "data.root": None}
+    config |= {"seed": 0, "epochs": 4, "batch_size": 80, "data.root": None}
     config |= {key.replace("_", ".", 1): value for key, value in changed.items()}
-    return Run(folder, config, {"test_top1": top1})
+    result = {"model": name, "test_top1": top1, "steps": 40, "parameters": 175_180}
+    source, counts = config["data.source"], (config["epochs"], 80, 40, 175_180)
+    return Run(folder, config, result, data, name, source, *counts, top1, None)
 
 
 RUNS = [
@@ -67,6 +75,69 @@ def test_runs_that_do_not_go_together_are_refused(more, words):
         by_heads([*RUNS, more])
 
 
+def leaves(config, prefix=""):
+    """Every option of a config by its dotted name."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", value
+
+
+def other(value):
+    """Another value that an option may have."""
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int | float) else "another"
+
+
+def with_option(config, option, value):
+    """The config with another value of an option."""
+    first, _, rest = option.partition(".")
+    inner = with_option(getattr(config, first), rest, value) if rest else value
+    return dataclasses.replace(config, **{first: inner})
+
+
+CONFIG = Config("run", Model("prm_resnet14"), Data("fashion_mnist"))
+# What the figure is for; the network's name decides what is drawn, see above.
+ITS_OWN = {"seed", "name", "model.remat", "model.groups", "model.name"}
+
+
+@pytest.mark.parametrize(("option", "value"), list(leaves(CONFIG)))
+def test_runs_that_fit_calls_equal_go_together(tmp_path, option, value):
+    workdir, changed = epath.Path(tmp_path), other(value)
+    write_config(workdir, CONFIG)
+    found = read_config(tmp_path)
+    one, two = (run(name, 1.0, data_source="fashion_mnist") for name in "ab")
+    runs = [one._replace(config=found), two._replace(config=found | {option: changed})]
+    try:
+        check_config_of_run(workdir, with_option(CONFIG, option, changed))
+    except WorkdirError:
+        if option not in ITS_OWN:
+            with pytest.raises(ValueError, match=f"heads and seed only.*{option} is"):
+                by_heads(runs)
+            return
+    if option == "model.groups":
+        runs[1].config[option] = 8
+    assert [*chain(*by_heads(runs).by_heads.values())] == [1.0, 1.0]
+
+
+def test_the_same_images_elsewhere_are_the_same_data_set():
+    images = {"train": {"images": 9, "digest": "a"}, "test": {"images": 3}}
+    here, there, unlike = (
+        run(name, 1.0, data_source="image_folder", data_root=root, data=data)
+        for name, root, data in [
+            ("a", "/data/cells", images),
+            ("b", "/mnt/copy", images),
+            ("c", "/mnt/more", images | {"test": {"images": 4}}),
+        ]
+    )
+    assert by_heads([here, there]).dataset == "image_folder cells"
+    with pytest.raises(ValueError, match="a is of image_folder cells, c of image_f"):
+        by_heads([here, unlike])
+
+
 def test_plain_runs_alone_are_refused():
     with pytest.raises(ValueError, match=r"one run must have PRM; .* of prm_resnet14"):
         by_heads(RUNS[4:])
@@ -75,12 +146,12 @@ def test_plain_runs_alone_are_refused():
 @pytest.fixture
 def drawn(monkeypatch):
     figures = []
-    monkeypatch.setattr(heads_plot, "save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(accuracy, "save", lambda figure, path: figures.append(figure))
     return figures
 
 
 def test_every_run_is_a_point_and_the_line_goes_through_the_means(drawn):
-    heads_plot.draw_accuracy("a.png", by_heads(RUNS))
+    accuracy.draw_accuracy("a.png", by_heads(RUNS))
     (axes,) = drawn[0].axes
     line, *rest, plain = axes.get_lines()
     assert line.get_xydata().tolist() == [[4, 91.5], [16, 93], [64, 92.5]]
@@ -96,7 +167,7 @@ def test_every_run_is_a_point_and_the_line_goes_through_the_means(drawn):
 @pytest.mark.parametrize("plain", [91.4, 91.6])
 def test_names_of_lines_that_lie_close_are_apart(drawn, plain):
     runs = [*RUNS[:2], run("e", plain, "resnet14")]
-    heads_plot.draw_accuracy("a.png", by_heads(runs))
+    accuracy.draw_accuracy("a.png", by_heads(runs))
     drawn[0].canvas.draw()
     one, two = (t.get_window_extent() for t in drawn[0].axes[0].texts)
     assert not one.count_overlaps([two])
@@ -126,7 +197,6 @@ def test_the_command_says_the_numbers_and_draws(tmp_path, capsys):
 def test_what_is_no_finished_run_is_refused(tmp_path, capsys):
     folder = tmp_path / "run"
     write(folder, RUNS[0])
-    assert read_run(folder).result == {"test_top1": 91.0}
     picture = tmp_path / "accuracy.png"
 
     def error():
@@ -134,8 +204,8 @@ def test_what_is_no_finished_run_is_refused(tmp_path, capsys):
         assert not picture.exists()
         return capsys.readouterr().err
 
-    (folder / "result.json").write_text('{"top1": 3}')
-    assert "do not say test_top1" in error()
+    (folder / "result.json").write_text('{"model": "prm_resnet14", "steps": 1}')
+    assert "result.json must have 'parameters'" in error()
     (folder / "result.json").write_text("[]")
     assert "must be a JSON object, got a list" in error()
     (folder / "result.json").write_text("{")

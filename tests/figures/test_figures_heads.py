@@ -11,7 +11,7 @@ from support.pictures import assert_words_apart
 from prm_flax import recalibrate
 from prm_flax.figures import heads
 from prm_flax.figures.__main__ import main
-from prm_flax.figures.heads_scene import heads_scene
+from prm_flax.figures.heads import heads_scene
 from prm_flax.figures.scene import GROUPS, features, parameters
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"

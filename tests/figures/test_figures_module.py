@@ -10,8 +10,7 @@ from support.pictures import assert_words_apart
 from prm_flax.figures import module, scene
 from prm_flax.figures.__main__ import main
 from prm_flax.figures.canvas import LIGHT, blank
-from prm_flax.figures.shapes import Sheet
-from prm_flax.figures.slabs import stack
+from prm_flax.figures.shapes import Sheet, stack
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 

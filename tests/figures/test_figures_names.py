@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from prm_flax.figures import canvas, heads_plot, looks_plot, plots, rates_plot
+from prm_flax.figures import accuracy, canvas, looks_plot, plots, rates_plot
+from prm_flax.figures.accuracy import HeadsRuns
 from prm_flax.figures.class_names import read_names
-from prm_flax.figures.heads_runs import HeadsRuns
 from prm_flax.figures.lettering import any_letters, fitted, shortened
 from prm_flax.figures.looks_plot import Looks
 from prm_flax.printable import printable
@@ -40,7 +40,7 @@ def drawn(monkeypatch, tmp_path):
         figures.append(figure)
         canvas.save(figure, tmp_path / path)
 
-    for module in (plots, looks_plot, rates_plot, heads_plot):
+    for module in (plots, looks_plot, rates_plot, accuracy):
         monkeypatch.setattr(module, "save", save)
     return figures
 
@@ -97,7 +97,7 @@ def test_titles(drawn, name):
     looks_plot.draw_looks("l.png", Looks(IMAGES[0], cams, {}, {}), f"run: {name}, 9 %")
     rates_plot.draw_rates("r.png", {"a/prm": 0.5}, {"a/prm": "stage1"}, name)
     runs = HeadsRuns("resnet14", name, {8: [90.0]}, [])
-    heads_plot.draw_accuracy("a.png", runs)
+    accuracy.draw_accuracy("a.png", runs)
     looks, rates, heads = drawn
     texts = looks._suptitle, rates.axes[0].title, heads.axes[0].yaxis.label
     for figure, text in zip(drawn, texts, strict=True):

@@ -104,7 +104,7 @@ WRONG = {
     "number": (["6"], "Known: table1, table2, table3, table4, table5."),
     "format": (["table1", "--format", "markdwon"], "Did you mean 'markdown'?"),
     "option": (["table1", "--formt", "csv"], "Did you mean '--format'?"),
-    "run": (["table1", "--runs", "nowhere"], "nowhere/config.json is not there"),
+    "run": (["table1", "--runs", "nowhere"], "nowhere is no folder"),
     "folder": (["table1", "--output", "nowhere/t.md"], "--output must be a file that"),
     "not a file": (["table1", "--output", "."], "--output must be a file that can be"),
 }

@@ -4,13 +4,13 @@ import dataclasses
 import json
 
 import pytest
-from support.paper_runs import STEPS, finished, imagenet, with_data
+from support.paper_runs import finished, imagenet, with_data
 
 from configs.imagenet import prm_mobilenet_v2_l1, prm_resnet18_position
 from prm_flax.paper.__main__ import TABLES
 from prm_flax.paper.match import placed, unfit
 from prm_flax.paper.page import make_page
-from prm_flax.paper.runs import MOST_BYTES, read_run
+from prm_flax.runs import read_run
 from train.config import Init
 
 TABLE5 = TABLES["table5"]
@@ -30,12 +30,6 @@ def run(tmp_path):
 def rows(table, run):
     found, _ = placed(TABLES[table], [run])
     return list(found)
-
-
-def test_a_run_says_what_it_is(run):
-    found = run(imagenet("prm_resnet18"), top1=70.25, top5=89.125)
-    assert found[2:] == ("prm_resnet18", 100, 256, 100 * STEPS, 11691584, 70.25, 89.125)
-    assert found.config["data.source"] == "imagenet2012"
 
 
 @pytest.mark.parametrize(
@@ -152,56 +146,6 @@ def test_two_runs_for_one_row_are_refused(run):
     with pytest.raises(ValueError, match="a row takes one run") as caught:
         placed(TABLE5, runs)
     assert all(each.folder in str(caught.value) for each in runs)
-
-
-RESULT = "result.json"
-DAMAGE = {
-    "no result": (RESULT, None, "result.json is not there. `python -m train fit`"),
-    "no config": ("config.json", None, "config.json is not there"),
-    "not JSON": (RESULT, b"{", "must be JSON"),
-    "not text": (RESULT, b"\xff\xfe\x00", "must be JSON"),
-    "a pickle": ("config.json", b"\x80\x04N.", "must be JSON"),
-    "too deep": (RESULT, b"[" * 100_000, "must be JSON"),
-    "too large": (RESULT, b" " * (MOST_BYTES + 1), "at most 1,048,576 bytes"),
-    "a list": (RESULT, b"[]", "must be a JSON object, got list"),
-    "a file of something else": ("config.json", b"{}", "must have 'model.name'"),
-}
-
-
-@pytest.mark.parametrize("what", DAMAGE)
-def test_a_folder_that_is_no_run_is_refused(tmp_path, what):
-    name, content, words = DAMAGE[what]
-    folder = tmp_path / "run"
-    finished(folder, PLAIN)
-    if content is None:
-        (folder / name).unlink()
-    else:
-        (folder / name).write_bytes(content)
-    with pytest.raises(ValueError, match=words):
-        read_run(str(folder))
-
-
-VALUES = {
-    "test_top1": [101, -1, True, "90", float("nan"), float("inf")],
-    "test_top5": [101, "90"],
-    "parameters": [1.5, 0, True, "many"],
-    "steps": [0, "many"],
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [(name, v) for name, values in VALUES.items() for v in values]
-)
-def test_a_value_that_no_run_writes_is_refused(tmp_path, name, value):
-    folder = finished(tmp_path / "run", PLAIN, **{name: value})
-    with pytest.raises(ValueError, match=f"result.json must have '{name}'"):
-        read_run(folder)
-
-
-def test_files_of_two_runs_are_refused(tmp_path):
-    folder = finished(tmp_path / "run", PLAIN, model="resnet34")
-    with pytest.raises(ValueError, match=r"of one network: .*'resnet18'.*'resnet34'"):
-        read_run(folder)
 
 
 def test_a_network_that_cannot_be_is_refused_by_the_nearest_name(tmp_path):

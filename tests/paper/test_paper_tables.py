@@ -8,8 +8,7 @@ import pytest
 from prm_flax.paper.__main__ import TABLES
 from prm_flax.paper.form import Column, Row, Table
 from prm_flax.paper.measure import COUNTED, counts, network, written
-from prm_flax.paper.notes import UNEXPLAINED
-from prm_flax.paper.page import make_page
+from prm_flax.paper.page import UNEXPLAINED, make_page
 
 COUNTS = json.loads(
     (Path(__file__).parents[1] / "golden" / "public" / "counts.json").read_text()

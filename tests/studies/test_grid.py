@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from studies import __main__ as program
-from studies import book, commands, fashion_mnist, grid
+from studies import commands, fashion_mnist, grid, results
 from studies.case import Case, config_of, flags
 from studies.run import ROOT, RunFailed
 from train.validate import check_config
@@ -22,8 +22,8 @@ CASE = Case("quick", "modules", "configs/fashion_mnist/resnet14.py", QUICK)
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """Results and runs in a folder of their own."""
-    monkeypatch.setattr(book, "FOLDER", tmp_path / "results")
-    monkeypatch.setattr("studies.run.MADE", str(tmp_path / "runs"))
+    monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr("studies.run.RUNS", str(tmp_path / "runs"))
     return tmp_path
 
 
@@ -76,11 +76,11 @@ def test_the_command_line_says_the_changes():
 def test_a_plan_lists_what_has_no_result_seed_by_seed(folder):
     cases = {name: CASE._replace(name=name) for name in ("a", "b")}
     done = {"case": "a", "seed": 0, "train_seconds": 60.0, "processor": "another"}
-    book.write("toy", done)
+    results.write("toy", done)
     todo = grid.plan("toy", cases, seeds=2)
     missing = [(case.name, seed) for case, seed in todo.missing]
     assert missing == [("b", 0), ("a", 1), ("b", 1)]
-    assert todo.words() == (
+    assert todo.summary() == (
         "3 trainings to run, 3 epochs; 1 have run. None of this study was timed on "
         "this processor yet."
     )
@@ -88,15 +88,15 @@ def test_a_plan_lists_what_has_no_result_seed_by_seed(folder):
 
 def test_a_plan_says_what_it_will_cost_from_what_was_measured_here(folder):
     here = {"case": "a", "seed": 0, "train_seconds": 100.0}
-    book.write("toy", here | {"processor": grid.processor()})
+    results.write("toy", here | {"processor": grid.processor()})
     cases = {name: CASE._replace(name=name) for name in ("a", "b")}
-    assert "About 0:10:50 one after the other" in grid.plan("toy", cases, 3).words()
+    assert "About 0:10:50 one after the other" in grid.plan("toy", cases, 3).summary()
 
 
 def test_a_training_leaves_its_result_and_is_not_run_again(folder):
     todo = grid.plan("toy", {"quick": CASE}, 1)
     grid.fill("toy", todo.missing, jobs=1)
-    (row,) = book.read("toy")
+    (row,) = results.read("toy")
     assert row["case"] == "quick" and row["steps"] > 0
     assert 0 <= row["test_top1"] <= 100 and row["peak_megabytes"] > 100
     assert len(row["test_top1_by_epoch"]) == 1
@@ -107,8 +107,8 @@ def test_a_training_leaves_its_result_and_is_not_run_again(folder):
 def test_a_training_starts_where_its_case_says_and_is_looked_at_when_it_ends(folder):
     config = "configs/fashion_mnist/prm_resnet14.py"
     case = Case("from 1", "initial values", config, QUICK, {"lam": 1.0})
-    grid.fill("toy", [(case, 3)], jobs=1, looks="studies.probabilities")
-    (row,) = book.read("toy")
+    grid.fill("toy", [(case, 3)], jobs=1, postprocess="studies.probabilities")
+    (row,) = results.read("toy")
     assert "weights: " in (folder / "runs/toy/from_1-seed3.log").read_text()
     assert len(row["scores"]) == len(row["labels"]) > 100
 
@@ -119,7 +119,7 @@ def test_a_failed_training_ends_the_grid_with_its_command_and_log(folder):
         grid.fill("toy", [(bad, 0)], jobs=1)
     log = Path(str(caught.value).rpartition("see ")[2])
     assert "resnet14" in log.read_text()  # the nearest right name
-    assert book.read("toy") == []
+    assert results.read("toy") == []
 
 
 def test_more_trainings_at_a_time_than_cores_are_refused(folder):
@@ -130,10 +130,10 @@ def test_more_trainings_at_a_time_than_cores_are_refused(folder):
 def test_sigterm_stops_the_running_training_which_saves_itself(folder):
     script = (
         "import signal, sys; from pathlib import Path\n"
-        "from studies import book, grid, run\n"
+        "from studies import results, grid, run\n"
         "from studies.case import Case\n"
-        f"book.FOLDER = Path({str(folder)!r}, 'results')\n"
-        f"run.MADE = {str(folder / 'runs')!r}\n"
+        f"results.FOLDER = Path({str(folder)!r}, 'results')\n"
+        f"run.RUNS = {str(folder / 'runs')!r}\n"
         "signal.signal(signal.SIGTERM, lambda n, _: sys.exit(128 + n))\n"
         f"changes = {QUICK | {'epochs': 1000}}\n"
         f"long = Case('quick', 'modules', {CASE.config!r}, changes)\n"
@@ -150,11 +150,11 @@ def test_sigterm_stops_the_running_training_which_saves_itself(folder):
 
 
 def test_a_damaged_result_is_named(folder):
-    file = book.path("toy", "quick", 0)
+    file = results.path("toy", "quick", 0)
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"seed": 0}))
     with pytest.raises(ValueError, match=r"seed0\.json must be a run's result"):
-        book.read("toy")
+        results.read("toy")
 
 
 def test_an_unknown_case_is_refused_with_those_there_are(capsys):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from studies.pooled import beyond, pooled
+from studies.pooled import pooled, significant
 
 
 def figures(values):
@@ -61,5 +61,5 @@ def test_cases_beyond_the_interval():
     made = figures([[1.0, 1.1], [1.1, 1.0], [9.0, 9.0]])
     found = pooled(made, "a")
     assert found is not None
-    ((name, difference),) = beyond(made, found, "a")
+    ((name, difference),) = significant(made, found, "a")
     assert name == "c" and math.isclose(difference, 7.95)

@@ -10,13 +10,12 @@ from etils import epath
 from support.run import REPO, TINY
 
 from prm_flax.interop import safetensors
-from studies.probabilities import answers_of_run, config_of
+from studies.probabilities import config_of, predictions_of_run
 from train import sharding
 from train.cli import load_config
 from train.config import Config, Data, Init
 from train.evaluate import evaluate
 from train.experiment import build
-from train.tasks.metrics import scalars
 from train.workdir.same_config import write_config
 
 CONFIG = load_config(REPO / TINY)
@@ -37,7 +36,7 @@ def run(tmp_path_factory):
 
 def test_every_test_image_has_its_label_and_its_probabilities(run):
     folder, experiment, _ = run
-    found = answers_of_run(folder)
+    found = predictions_of_run(folder)
     batches = list(experiment.input.test())
     mask = np.concatenate([b["mask"] for b in batches]) > 0
     labels = np.concatenate([b["label"] for b in batches])
@@ -51,8 +50,9 @@ def test_every_test_image_has_its_label_and_its_probabilities(run):
 def test_they_make_the_loss_and_the_accuracy_that_evaluation_says(run):
     folder, experiment, state = run
     put = lambda batch: sharding.put_batch(experiment.mesh, batch)  # noqa: E731
-    said = scalars(evaluate(state, experiment.input.test(), put, experiment.eval_step))
-    p, labels, _ = answers_of_run(folder)
+    batches, evaluator = experiment.input.test(), experiment.task.evaluator()
+    said = evaluate(state, batches, put, experiment.eval_step, evaluator)
+    p, labels, _ = predictions_of_run(folder)
     assert 100 * (p.argmax(axis=1) == labels).mean() == pytest.approx(said["top1"])
     loss = -np.log(p[np.arange(len(p)), labels]).mean()
     assert loss == pytest.approx(said["loss"], rel=1e-5)
@@ -60,12 +60,12 @@ def test_they_make_the_loss_and_the_accuracy_that_evaluation_says(run):
 
 def test_the_average_is_asked_for_by_its_kind(run):
     with pytest.raises(ValueError, match=r"model_ema\.safetensors is not there"):
-        answers_of_run(run[0], "ema")
+        predictions_of_run(run[0], "ema")
 
 
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is not there"):
-        answers_of_run(tmp_path)
+        predictions_of_run(tmp_path)
 
 
 def test_a_config_comes_back_whole_from_its_file(run):

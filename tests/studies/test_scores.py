@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from studies.scores import accuracy, auc, confusion
 
@@ -42,6 +43,14 @@ def test_auc_is_the_share_of_pairs_in_order(scores, labels, value):
 @given(cases())
 def test_auc_is_its_definition(case):
     assert auc(*case) == pytest.approx(pairs(*case), abs=1e-12)
+
+
+@given(cases())
+def test_auc_is_mann_and_whitney_s_u_over_the_pairs(case):
+    scores, labels = case
+    up, down = scores[labels == 1], scores[labels == 0]
+    u = stats.mannwhitneyu(up, down, method="asymptotic").statistic
+    assert auc(scores, labels) == pytest.approx(u / (len(up) * len(down)), abs=1e-12)
 
 
 @given(cases())

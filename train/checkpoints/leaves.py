@@ -52,11 +52,4 @@ def _described(tree: Any) -> dict[str, str]:
 
 def dotted(path: Sequence[Any]) -> str:
     """A path of jax.tree_util as text: "params.stem.kernel"."""
-    return ".".join(_key(entry) for entry in path)
-
-
-def _key(entry: Any) -> str:
-    for attribute in ("key", "name", "idx"):
-        if hasattr(entry, attribute):
-            return str(getattr(entry, attribute))
-    return str(entry)
+    return jax.tree_util.keystr(tuple(path), simple=True, separator=".")

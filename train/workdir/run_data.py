@@ -13,13 +13,12 @@ from etils import epath
 
 from prm_flax.errors import unknown
 from prm_flax.printable import printable
+from prm_flax.runs import DATA
 from train.data.input import Input
 from train.data.records.base import shorten
 from train.distributed import same_everywhere, say
 from train.workdir.files import write_whole
 from train.workdir.lock import WorkdirError
-
-FILE = "data.json"
 
 
 class ImageList(NamedTuple):
@@ -79,7 +78,7 @@ def read_data(workdir: epath.Path) -> RunData | None:
     Raises:
         WorkdirError: the file is damaged.
     """
-    path = workdir / FILE
+    path = workdir / DATA
     if not path.exists():
         return None
     try:
@@ -119,7 +118,7 @@ def write_data(workdir: epath.Path, now: RunData) -> None:
     """Writes down what a run is trained on."""
     # Names with bytes that are no text are escaped, and come back as they were.
     parts = now._replace(train=now.train._asdict(), test=now.test._asdict())  # pyright: ignore[reportArgumentType]
-    write_whole(workdir / FILE, (json.dumps(parts._asdict(), indent=1) + "\n").encode())
+    write_whole(workdir / DATA, (json.dumps(parts._asdict(), indent=1) + "\n").encode())
 
 
 def old_run(workdir: epath.Path, class_names: Sequence[str]) -> str:

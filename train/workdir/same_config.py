@@ -6,43 +6,19 @@ from typing import Any
 
 from etils import epath
 
+from prm_flax.runs import CONFIG, FREE, is_free
 from train.config import BaseConfig
 from train.workdir.files import write_whole
 from train.workdir.lock import WorkdirError
 
-# Fields that change none of a run's numbers, and so may differ when it is resumed.
-FREE_TO_RESUME = (
-    "checkpoint.",
-    "log.",
-    "profile",
-    "parallel",
-    "distributed",
-    "coordinator",
-    "processes",
-    "process_id",
-    "startup_seconds",
-    "heartbeat_seconds",
-    "workdir",
-    "eval_batch_size",
-    "data.prefetch",
-    "data.root",
-    "data.workers",
-    # A run that met a bad image could not go on otherwise.
-    "data.on_bad_image",
-    "data.max_image_bytes",
-    "data.max_image_pixels",
-    "model.kernel",
-)
 # Schedules that do not look at the end: such a run may be given more epochs.
 OPEN_ENDED = ("step",)
 # Fields that a trained network's answers do not depend on either.
-FREE_TO_USE = (*FREE_TO_RESUME, "name", "epochs", "batch_size", "seed", "optim.")
+FREE_TO_USE = (*FREE, "name", "epochs", "batch_size", "seed", "optim.")
 FREE_TO_USE += ("init.",)
 FREE_TO_USE += ("data.source", "data.crop_padding", "data.flip", "model.remat")
 FREE_TO_USE += ("data.crop_area", "data.crop_aspect", "data.mixup", "data.cutmix")
 FREE_TO_USE += ("data.randaugment", "data.randaugment_magnitude")
-
-FILE = "config.json"
 
 
 def write_config(workdir: epath.Path, config: BaseConfig) -> None:
@@ -53,14 +29,14 @@ def write_config(workdir: epath.Path, config: BaseConfig) -> None:
     """
     check_config_of_run(workdir, config)
     text = json.dumps(_flat(config), indent=1) + "\n"
-    write_whole(workdir / FILE, text.encode())
+    write_whole(workdir / CONFIG, text.encode())
 
 
 def check_config_of_run(workdir: epath.Path, config: BaseConfig) -> None:
     """Raises WorkdirError if the folder holds a run whose numbers would be others."""
     more = recorded_config(workdir).get("epochs", config.epochs) <= config.epochs
     longer = ("epochs",) if more and config.optim.schedule in OPEN_ENDED else ()
-    check_fields(workdir, config, FREE_TO_RESUME + longer)
+    check_fields(workdir, config, FREE + longer)
 
 
 def started_from(workdir: epath.Path, config: BaseConfig) -> bool:
@@ -89,7 +65,7 @@ def check_fields(
     different = [
         f"{name}: was {earlier.get(name)!r}, is {given.get(name)!r}"
         for name in sorted(earlier.keys() | given.keys())
-        if earlier.get(name) != given.get(name) and not _is_free(name, free)
+        if earlier.get(name) != given.get(name) and not is_free(name, free)
     ]
     if different:
         raise WorkdirError(
@@ -111,7 +87,7 @@ def _advice(earlier: dict[str, Any], given: dict[str, Any]) -> str:
 
 def recorded_config(workdir: epath.Path) -> dict[str, Any]:
     """The folder's config, path of each field -> its value; {} if it has none."""
-    path = workdir / FILE
+    path = workdir / CONFIG
     if not path.exists():
         return {}
     try:
@@ -121,12 +97,6 @@ def recorded_config(workdir: epath.Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise WorkdirError(f"{path} is no run's: {found!r:.50}. Delete {workdir}.")
     return found
-
-
-def _is_free(name: str, free: tuple[str, ...]) -> bool:
-    return any(
-        name.startswith(each) if each.endswith(".") else name == each for each in free
-    )
 
 
 def _flat(config: BaseConfig) -> dict[str, Any]:

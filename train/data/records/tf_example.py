@@ -1,21 +1,51 @@
-"""The tf.train.Example message, read by hand from protobuf's wire format.
+"""The tf.train.Example message, read by protobuf.
 
 An Example is a map from names to lists of bytes, float32 or int64:
 
     Example {Features 1}              entry {string key 1, Feature 2}
     Features {repeated entry 1}       Feature {one list: bytes 1, float 2, int64 3}
-    a list {repeated value 1}, numbers packed into one field or in one field each
 
-https://protobuf.dev/programming-guides/encoding says how fields are written.
+The descriptor is made here, so that nothing of tensorflow is needed.
 """
 
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
+
 from train.data.digest import digest
 from train.data.records.base import Record, Shards, check_size
+
+# A value of one byte becomes a Python object of 32, and a message of two becomes 54 in
+# protobuf: without a limit, a record of 64 MiB would take gigabytes.
+MAX_VALUES = 1 << 20
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_FLOATS, _INTEGERS = 2, 3
+# How a field is written, and the bytes of those that have no length.
+_VARINT, _LENGTH = 0, 2
+_WIDTHS = {1: 8, 5: 4}
+_EMPTY = memoryview(b"")
+# Message -> its fields, numbered from 1: name, type or message, whether repeated. A map
+# is its entries, as on the wire: of a map it would not show which fields they have.
+_MESSAGES = {
+    "BytesList": [("value", _Field.TYPE_BYTES, True)],
+    "FloatList": [("value", _Field.TYPE_FLOAT, True)],
+    "Int64List": [("value", _Field.TYPE_INT64, True)],
+    "Feature": [
+        ("bytes_list", "BytesList", False),
+        ("float_list", "FloatList", False),
+        ("int64_list", "Int64List", False),
+    ],
+    "Entry": [("key", _Field.TYPE_STRING, False), ("value", "Feature", False)],
+    "Features": [("feature", "Entry", True)],
+    "Example": [("features", "Features", False)],
+}
+_PACKAGE = "prm_flax"
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +139,31 @@ def _text(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
-# A number of one byte becomes a Python object of 32: without a limit, a record of
-# 64 MiB would take gigabytes.
-MAX_VALUES = 1 << 20
+def _example_class() -> Any:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="tf_example.proto", package=_PACKAGE, syntax="proto3"
+    )
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for number, (field, kind, repeated) in enumerate(fields, 1):
+            label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
+            made = message.field.add(name=field, number=number, label=label)
+            if isinstance(kind, str):
+                made.type, made.type_name = _Field.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
+            else:
+                made.type = kind
+            if name == "Feature":
+                made.oneof_index = 0
+        if name == "Feature":
+            message.oneof_decl.add(name="kind")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(
+        pool.FindMessageTypeByName(f"{_PACKAGE}.Example")
+    )
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_WIDTHS = {_FIXED64: 8, _FIXED32: 4}
-_Field = tuple[int, int, int, memoryview]
-_EMPTY = memoryview(b"")
+
+_Example = _example_class()
 
 
 def parse_example(data: bytes) -> dict[str, list]:
@@ -131,118 +178,81 @@ def parse_example(data: bytes) -> dict[str, list]:
     Raises:
         ValueError: the bytes are no such message, or hold more than `MAX_VALUES`.
     """
-    features: dict[str, list] = {}
+    # Each value takes a byte or more, so that most records need not be looked through.
+    if len(data) > MAX_VALUES:
+        _check_count(memoryview(data))
+    try:
+        example = _Example.FromString(data)
+    except DecodeError as error:
+        raise ValueError(f"the bytes must be a tf.train.Example: {error}") from None
+    return dict(map(_named_values, example.features.feature))
+
+
+def _named_values(entry: Any) -> tuple[str, list]:
+    # Implementations of protobuf differ in what becomes of such an entry.
+    for other in UnknownFieldSet(entry):
+        raise ValueError(
+            f"an entry has the fields 1 and 2 alone: got {other.field_number}"
+        )
+    kind = entry.value.WhichOneof("kind")
+    return entry.key, list(getattr(entry.value, kind).value) if kind else []
+
+
+def _check_count(data: memoryview) -> None:
+    """Raises ValueError for too many values, before memory is taken for them."""
     count = 0
-    for message in _messages(memoryview(data), 1):
-        for entry in _messages(message, 1):
-            key, values = _entry(entry)
-            features[key] = values
-            count = _limited(count + 1 + len(values))
-    return features
+    for features in _contents(data, 1):
+        for entry in _contents(features, 1):
+            count = _limited(count + 1)
+            for feature in _contents(entry, 2):
+                for kind, values in _fields(feature):
+                    for more in _counts(kind, values):
+                        count = _limited(count + more)
 
 
-def _entry(entry: memoryview) -> tuple[str, list]:
-    key, kind, values = "", 0, []
-    for number, wire, _, content in _fields(entry):
-        if (number, wire) == (1, _BYTES):
-            key = bytes(content).decode()
-        elif (number, wire) == (2, _BYTES):
-            kind, values = _merge(content, kind, values)
+def _counts(kind: int, values: memoryview) -> Iterator[int]:
+    """How many values each field of a list has."""
+    for _, packed in _fields(values):
+        if kind == _INTEGERS and packed:
+            yield int(np.count_nonzero(np.frombuffer(packed, np.uint8) < 0x80))
         else:
-            # Implementations of protobuf differ in what becomes of such an entry.
-            raise ValueError(f"an entry has the fields 1 and 2 alone: got {number}")
-    return key, values
+            yield len(packed) // 4 if kind == _FLOATS and packed else 1
 
 
-def _merge(feature: memoryview, kind: int, values: list) -> tuple[int, list]:
-    for number, wire, _, content in _fields(feature):
-        if wire != _BYTES or number not in _READERS:
-            continue
-        # One of three kinds: as protobuf has it, the last one written counts.
-        if number != kind:
-            kind, values = number, []
-        for value in _READERS[number](content):
-            values.append(value)
-            _limited(len(values))
-    return kind, values
+def _contents(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    return (content for number, content in _fields(message) if number == wanted)
 
 
-def _bytes_list(message: memoryview) -> Iterator[bytes]:
-    return map(bytes, _messages(message, 1))
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Number and content of the fields, of numbers b""; no more where one is damaged.
 
-
-def _float_list(message: memoryview) -> Iterator[float]:
-    for number, wire, _, content in _fields(message):
-        if number == 1 and wire in (_FIXED32, _BYTES):
-            if len(content) % 4:
-                raise ValueError(f"float32 take 4 bytes each: got {len(content)} bytes")
-            for (value,) in struct.iter_unpack("<f", content):
-                yield value
-
-
-def _int64_list(message: memoryview) -> Iterator[int]:
-    for number, wire, value, content in _fields(message):
-        if (number, wire) == (1, _VARINT):
-            yield _signed(value)
-        elif (number, wire) == (1, _BYTES):
-            at = 0
-            while at < len(content):
-                value, at = _varint(content, at)
-                yield _signed(value)
-
-
-_READERS: dict[int, Callable[[memoryview], Iterator]] = {
-    1: _bytes_list,
-    2: _float_list,
-    3: _int64_list,
-}
-
-
-def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    for number, wire, _, content in _fields(message):
-        if (number, wire) == (wanted, _BYTES):
-            yield content
-
-
-def _fields(message: memoryview) -> Iterator[_Field]:
-    """Walk through the fields: number, wire type, value if varint, content if not."""
+    https://protobuf.dev/programming-guides/encoding says how they are written. What is
+    wrong with them is for protobuf to say.
+    """
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
-        number, wire = key >> 3, key & 7
-        if not 0 < number < 1 << 29:
-            raise ValueError(f"fields are numbered from 1 to 2**29 - 1: got {number}")
+        wire, start = key & 7, at
         if wire == _VARINT:
-            value, at = _varint(message, at)
-            yield number, wire, value, _EMPTY
-            continue
-        length = _WIDTHS.get(wire)
-        if wire == _BYTES:
-            length, at = _varint(message, at)
-        if length is None:
-            raise ValueError(f"fields have the wire types 0, 1, 2 or 5: got {wire}")
-        if length > len(message) - at:
-            raise ValueError(
-                f"a field of {length} bytes is cut off after {len(message) - at}"
-            )
-        yield number, wire, 0, message[at : at + length]
-        at += length
+            _, at = _varint(message, at)
+        elif wire == _LENGTH:
+            length, start = _varint(message, at)
+            at = start + length
+        else:
+            at += _WIDTHS.get(wire, 0)
+        if at > len(message):
+            return
+        yield key >> 3, message[start:at] if wire == _LENGTH else _EMPTY
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """A number and where it ends: beyond the message if it is cut off or too long."""
     value = 0
-    for place in range(10):
-        if at + place >= len(message):
-            raise ValueError("a number is cut off at the end of its message")
-        byte = message[at + place]
+    for place, byte in enumerate(message[at : at + 10]):
         value |= (byte & 0x7F) << 7 * place
         if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF, at + place + 1
-    raise ValueError("a number takes more than 10 bytes")
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
+            return value, at + place + 1
+    return value, len(message) + 1
 
 
 def _limited(count: int) -> int:

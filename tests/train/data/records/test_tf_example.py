@@ -4,6 +4,7 @@ import math
 import random
 import struct
 import tracemalloc
+from unittest import mock
 
 import hypothesis.strategies as st
 import pytest
@@ -84,34 +85,54 @@ def test_damaged_messages_are_read_as_protobuf_does_or_refused(features, seed, p
 
 
 def compare(data: bytes) -> None:
-    """No other exception than ValueError, and never another meaning."""
+    """No other exception than ValueError, and never another meaning or count."""
     try:
         features = parse_example(data)
     except ValueError:
         return
     assert same(features, by_protobuf(data))
+    count = len(features) + sum(map(len, features.values()))
+    with mock.patch.object(example, "MAX_VALUES", count - 1):
+        if count:
+            with pytest.raises(ValueError, match="may hold"):
+                parse_example(data)
+
+
+DAMAGED = "must be a tf.train.Example: Error parsing message"
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\x0a", "cut off at the end of its message"),
-        (b"\x0a\x05abc", "a field of 5 bytes is cut off after 3"),
-        (b"\x0a" + varint(2**63) + b"abc", "is cut off after 3"),
-        (b"\xff" * 11, "more than 10 bytes"),
-        (b"\x02\x00", "numbered from 1 to .* got 0"),
-        (b"\x0b", "wire types 0, 1, 2 or 5: got 3"),
-        (field(1, field(1, field(1, b"\xff"))), "can't decode byte 0xff"),
+        (b"\x0a", DAMAGED),  # the length is missing
+        (b"\x0a\x05abc", DAMAGED),  # 5 bytes are cut off after 3
+        (b"\x0a" + varint(2**63) + b"abc", DAMAGED),
+        (b"\xff" * 11, DAMAGED),  # a number of more than 10 bytes
+        (b"\x02\x00", DAMAGED),  # fields are numbered from 1
+        (b"\x0b", DAMAGED),  # a group that does not end
+        (b"\x0e\x00", DAMAGED),  # there is no wire type 6
+        (field(1, field(1, field(1, b"\xff"))), DAMAGED),  # not UTF-8
         (field(1, field(1, field(3, b""))), "fields 1 and 2 alone: got 3"),
-        (
-            field(1, field(1, field(2, field(2, field(1, b"abc"))))),
-            "float32 take 4 bytes each: got 3",
-        ),
+        # float32 take 4 bytes each
+        (field(1, field(1, field(2, field(2, field(1, b"abc"))))), DAMAGED),
     ],
 )
-def test_malformed_messages_say_why(data, message):
+@pytest.mark.parametrize("most", [1 << 20, 1], ids=["short", "counted"])
+def test_malformed_messages_are_refused(data, message, most, monkeypatch):
+    monkeypatch.setattr(example, "MAX_VALUES", most)
     with pytest.raises(ValueError, match=message):
         parse_example(data)
+
+
+def test_as_many_values_as_are_allowed_are_read(monkeypatch):
+    features = {"a": [1, 300, -1], "b": [0.5, 2.0], "c": [b"", b"x"], "d": []}
+    for packed in (False, True):
+        data = encode_example(features, packed=packed)
+        monkeypatch.setattr(example, "MAX_VALUES", 4 + 7)
+        assert parse_example(data) == features
+        monkeypatch.setattr(example, "MAX_VALUES", 4 + 6)
+        with pytest.raises(ValueError, match="may hold 10 values: got more"):
+            parse_example(data)
 
 
 def test_unknown_fields_are_passed_over():

@@ -1,14 +1,14 @@
-"""Where a study's results come from: days, versions, machine, hours."""
+"""Provenance of a study's results: dates, versions, machines, hours."""
 
 from collections.abc import Sequence
 
-from studies.book import Row
+from studies.results import Row
 
 # Of the packages in a result, those that compute.
 PACKAGES = ("jax", "flax", "optax")
 
 
-def origin(study: str, rows: Sequence[Row]) -> str:
+def provenance(study: str, rows: Sequence[Row]) -> str:
     """A sentence on the runs behind a table.
 
     Args:
@@ -18,7 +18,7 @@ def origin(study: str, rows: Sequence[Row]) -> str:
     Example:
         >>> versions = {"jax": "0.10.2", "flax": "0.12.8", "optax": "0.2.8"}
         >>> run = {"date": "2026-11-23", "versions": versions, "processor": "2 × CPU"}
-        >>> origin("fashion_mnist", [{**run, "train_seconds": 5400.0}])
+        >>> provenance("fashion_mnist", [{**run, "train_seconds": 5400.0}])
         '1 run of `python -m studies fit fashion_mnist`: 1.5 hours of training, 2026-11-23, jax 0.10.2, flax 0.12.8, optax 0.2.8, on 2 × CPU.'
     """  # noqa: E501
     days = sorted({row["date"] for row in rows})

@@ -6,7 +6,7 @@ import pytest
 from prm_flax.interop import safetensors
 from studies import fashion_mnist
 from studies.case import Case, config_of
-from studies.starts import started, write
+from studies.initial_values import with_initial_values, write
 from train.experiment import build
 
 VARIABLES = {
@@ -21,7 +21,7 @@ VARIABLES = {
 
 
 def test_the_named_parameters_start_elsewhere_and_nothing_else_does():
-    found = started(VARIABLES, {"lam": 1.0, "d": 4.0})
+    found = with_initial_values(VARIABLES, {"lam": 1.0, "d": 4.0})
     block = found["params"]["layer1_0"]
     np.testing.assert_array_equal(block["prm"]["lam"], np.ones(2))
     np.testing.assert_array_equal(block["prm"]["d"], 4.0)
@@ -32,7 +32,7 @@ def test_the_named_parameters_start_elsewhere_and_nothing_else_does():
 
 def test_a_parameter_that_no_prm_has_is_refused():
     with pytest.raises(ValueError, match=r"none has \{'gamma'\}"):
-        started(VARIABLES, {"gamma": 1.0})
+        with_initial_values(VARIABLES, {"gamma": 1.0})
 
 
 def test_a_file_has_the_weights_of_the_seed_but_for_the_start(tmp_path):
@@ -50,6 +50,10 @@ def test_a_file_has_the_weights_of_the_seed_but_for_the_start(tmp_path):
 
 
 def test_every_start_of_the_study_is_one_of_prm_s_parameters():
-    starts = [case.start for case in fashion_mnist.cases().values() if case.start]
+    starts = [
+        case.initial_values
+        for case in fashion_mnist.cases().values()
+        if case.initial_values
+    ]
     names = {name for start in starts for name in start}
     assert starts and names <= {"alpha", "beta", "lam", "xi", "theta", "d"}

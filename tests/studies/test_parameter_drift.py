@@ -10,7 +10,7 @@ from support import networks
 from support.run import REPO, TINY
 
 from prm_flax.interop import safetensors
-from studies.moved import moved, said
+from studies.parameter_drift import drift, markdown_table
 from train.cli import load_config
 from train.config import Model
 from train.experiment import build
@@ -50,7 +50,7 @@ def run(tmp_path_factory):
 
 def test_theta_alone_has_moved(run):
     folder, params = run
-    found = moved(folder)
+    found = drift(folder)
     assert len(found) == 6
     for place, numbers in found.items():
         mean, far = numbers.pop("theta")
@@ -61,7 +61,7 @@ def test_theta_alone_has_moved(run):
 
 
 def test_the_table_has_a_line_for_each_prm(run):
-    lines = said([run[0]]).splitlines()
+    lines = markdown_table([run[0]]).splitlines()
     assert lines[0].startswith("| run | PRM | alpha | beta | lam | xi | theta | d |")
     assert sum(line.startswith(f"| {run[0].name} |") for line in lines) == 6
     assert "(3.00)" in lines[2] and "+1.00 (0.00)" in lines[2]
@@ -72,4 +72,4 @@ def test_a_network_without_prm_is_refused(tmp_path):
     variables = networks.random_variables(experiment.model, (28, 28, 1))
     leave(tmp_path, experiment, jax.device_get(variables))
     with pytest.raises(ValueError, match="got ResNet without one: take a run of a prm"):
-        moved(tmp_path)
+        drift(tmp_path)

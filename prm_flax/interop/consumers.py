@@ -1,4 +1,4 @@
-"""Which module takes the output of which, found by following the arrays."""
+"""Which modules consume the output of which, found by following the arrays."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -7,19 +7,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from prm_flax.interop.shapes import Path
+from prm_flax.interop.shapes import LeafPath
 from prm_flax.layers.device import portable
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
 
-def takers(
+def consumers(
     model: nn.Module,
     variables: Mapping[str, Any],
     image_shape: tuple[int, int, int],
     gives: Callable[[nn.Module], bool],
     kind: type[Kind],
-) -> list[tuple[Path, Kind]]:
+) -> list[tuple[LeafPath, Kind]]:
     """The modules of a kind whose input is just what another module returned.
 
     Args:
@@ -41,13 +41,13 @@ def takers(
         >>> variables = unflatten(make_template(model).shapes)
         >>> def is_conv(module):
         ...     return isinstance(module, nn.Conv)
-        >>> found = takers(model, variables, (32, 32, 3), is_conv, BatchNorm)
+        >>> found = consumers(model, variables, (32, 32, 3), is_conv, BatchNorm)
         >>> found[0][0], found[0][1].path
         (('conv1',), ('bn1',))
     """
-    found: list[tuple[Path, Kind]] = []
+    found: list[tuple[LeafPath, Kind]] = []
     # The arrays are kept, so that no two have one id.
-    outputs: dict[int, tuple[Path, jax.Array]] = {}
+    outputs: dict[int, tuple[LeafPath, jax.Array]] = {}
 
     def watch(call, args, kwargs, context):
         module = context.module

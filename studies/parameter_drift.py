@@ -1,4 +1,4 @@
-"""How far a run's training moved PRM's parameters from where they started."""
+"""How far training moved PRM's parameters from their initial values."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,12 +9,12 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from benchmarks.markdown import filled, grid
-from prm_flax.figures.runs import read_config
 from prm_flax.figures.weights import read_weights
 from prm_flax.printable import markdown
 from prm_flax.prm.functional import PRMParams
+from prm_flax.runs import read_config
 from studies.intervals import signed
-from studies.probabilities import config_of, here
+from studies.probabilities import config_of, single_process
 from train.initialization import first_state, read_init
 from train.workdir.trained import experiment_of_run
 
@@ -25,7 +25,7 @@ NOTE = (
 )
 
 
-def moved(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
+def drift(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
     """PRM's path -> parameter -> its mean at the end, and how far it moved.
 
     Args:
@@ -45,7 +45,9 @@ def moved(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
             f"{weights.model.__class__.__name__} without one: take a run of a prm_ "
             "network."
         )
-    experiment = experiment_of_run(here(config_of(read_config(folder)), folder))
+    experiment = experiment_of_run(
+        single_process(config_of(read_config(folder)), folder)
+    )
     state = first_state(experiment, read_init(experiment))
     first = dict(_leaves(jax.device_get(state.params)))
     found: dict[str, dict[str, tuple[float, float]]] = {}
@@ -63,16 +65,16 @@ def _leaves(params: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
             yield path, leaf
 
 
-def said(runs: Sequence[Path]) -> str:
+def markdown_table(runs: Sequence[Path]) -> str:
     """A Markdown table: a line for each PRM of each run.
 
     Args:
-        runs: folders, as for `moved`.
+        runs: folders, as for `drift`.
     """
     lines = [
         [markdown(run.name), place, *(_cell(*numbers[name]) for name in LEAVES)]
         for run in runs
-        for place, numbers in moved(run).items()
+        for place, numbers in drift(run).items()
     ]
     return f"{grid(['run', 'PRM', *LEAVES], lines)}\n\n{filled(NOTE)}"
 

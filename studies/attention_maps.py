@@ -1,4 +1,4 @@
-"""Where a network of a finished run looks: query points beside Grad-CAM and darkness.
+"""Compares query points and position masks with Grad-CAM and the image's darkness.
 
 Solar cells' defects are dark and local; nobody has drawn their outlines, so that
 Grad-CAM and darkness stand in for them.
@@ -12,36 +12,36 @@ import numpy as np
 
 from benchmarks.markdown import filled, grid
 from prm_flax.figures import maps
-from prm_flax.figures.runs import read_config
 from prm_flax.figures.weights import Weights, read_weights
 from prm_flax.printable import markdown
+from prm_flax.runs import read_config
 from studies.agreement import block_means, correlations, ranks_at
 from studies.bootstrap import bootstrap
-from studies.judge import words
-from studies.probabilities import config_of, here
+from studies.probabilities import config_of, single_process
+from studies.scoring import formatted
 from train.workdir.trained import experiment_of_run
 
-# What is asked of the query points of an image: by chance all are 0.5, 0.5 and 0.
-QUESTIONS = ("Grad-CAM's rank", "darkness' rank", "mask with Grad-CAM")
+# Of the query points and the mask of an image; by chance 0.5, 0.5 and 0.
+MEASURES = ("Grad-CAM's rank", "darkness' rank", "mask with Grad-CAM")
 BATCH = 64
 
 
-class Gaze(NamedTuple):
+class AttentionScores(NamedTuple):
     """Of the test images, in the order of the data.
 
     Attributes:
         labels: (n,).
         class_names: of the labels.
-        answers: stage -> (n, 3) float64, see `QUESTIONS`; nan where a map is constant.
+        scores: stage -> (n, 3) float64, see `MEASURES`; nan where a map is constant.
     """
 
     labels: np.ndarray
     class_names: tuple[str, ...]
-    answers: dict[str, np.ndarray]
+    scores: dict[str, np.ndarray]
 
 
-def gaze(folder: Path) -> Gaze:
-    """Asks of each test image of a run where its PRMs' query points are.
+def attention_scores(folder: Path) -> AttentionScores:
+    """Scores a run's query points and masks on each of its test images.
 
     Of the last PRM of each stage: the mean over the heads of the query point's rank in
     Grad-CAM's map for the last class, and in the map of the pixels' darkness, each from
@@ -55,7 +55,7 @@ def gaze(folder: Path) -> Gaze:
         FileNotFoundError: the run's images are not here.
     """
     weights = read_weights(folder)
-    config = here(config_of(read_config(folder)), folder)
+    config = single_process(config_of(read_config(folder)), folder)
     mean, std = np.array(config.data.mean), np.array(config.data.std)
     labels, found = [], []
     images_of = experiment_of_run(config).input
@@ -66,15 +66,15 @@ def gaze(folder: Path) -> Gaze:
         images = ((pixels - mean) / std).astype(np.float32)
         for start in range(0, len(images), BATCH):
             part = slice(start, start + BATCH)
-            found.append(_asked(weights, images[part], 1 - pixels[part].mean(-1)))
+            found.append(_scores(weights, images[part], 1 - pixels[part].mean(-1)))
     stages = found[0]
     joined = {
         stage: np.concatenate([each[stage] for each in found]) for stage in stages
     }
-    return Gaze(np.concatenate(labels), images_of.class_names, joined)
+    return AttentionScores(np.concatenate(labels), images_of.class_names, joined)
 
 
-def _asked(
+def _scores(
     weights: Weights, images: np.ndarray, darkness: np.ndarray
 ) -> dict[str, np.ndarray]:
     model, variables = weights.model, weights.variables
@@ -96,11 +96,11 @@ def _asked(
     return found
 
 
-def said(runs: Sequence[Path], draws: int = 10_000) -> str:
-    """A Markdown table: each question by run, class and stage, over the images.
+def markdown_table(runs: Sequence[Path], draws: int = 10_000) -> str:
+    """A Markdown table: means over the images by run, class and stage.
 
     Args:
-        runs: folders, as for `gaze`.
+        runs: folders, as for `attention_scores`.
         draws: of the bootstrap over the images.
     """
     lines = [line for run in runs for line in _lines(run, draws)]
@@ -108,15 +108,15 @@ def said(runs: Sequence[Path], draws: int = 10_000) -> str:
         "By chance a rank is 0.5 and a correlation 0. Means over the test images, with "
         "intervals over other test images; images of a constant map are left out."
     )
-    head = ["run", "images", "stage", *QUESTIONS]
+    head = ["run", "images", "stage", *MEASURES]
     return f"{grid(head, lines)}\n\n{filled(note)}"
 
 
 def _lines(run: Path, draws: int) -> list[list[str]]:
-    found, lines = gaze(run), []
+    found, lines = attention_scores(run), []
     for label, name in enumerate(found.class_names):
-        for stage, answers in found.answers.items():
-            values = answers[found.labels == label]
+        for stage, scores in found.scores.items():
+            values = scores[found.labels == label]
             cells = [_cell(column, draws) for column in values.T]
             lines.append([markdown(run.name), markdown(name), stage, *cells])
     return lines
@@ -126,4 +126,4 @@ def _cell(values: np.ndarray, draws: int) -> str:
     known = values[np.isfinite(values)]
     if not known.size:
         return "–"
-    return f"{words(bootstrap(np.mean, known, draws=draws))}"
+    return f"{formatted(bootstrap(np.mean, known, draws=draws))}"

@@ -1,4 +1,4 @@
-"""Writes the weights that a case of a study starts from: `studies.starts` of a run."""
+"""Writes a network's first weights, some of PRM's parameters set to other numbers."""
 
 import json
 import sys
@@ -14,12 +14,14 @@ from studies.case import Case, config_of
 from train.experiment import build
 
 
-def started(variables: Mapping[str, Any], start: Mapping[str, float]) -> dict[str, Any]:
+def with_initial_values(
+    variables: Mapping[str, Any], values: Mapping[str, float]
+) -> dict[str, Any]:
     """The variables with some of every PRM's parameters at other numbers.
 
     Args:
         variables: of a network with PRM.
-        start: name of a parameter -> where each of its numbers starts.
+        values: name of a parameter -> the first value of each of its numbers.
 
     Raises:
         ValueError: no PRM has such a parameter.
@@ -28,25 +30,28 @@ def started(variables: Mapping[str, Any], start: Mapping[str, float]) -> dict[st
 
     def leaf(path, value):
         *_, module, name = (key.key for key in path)
-        if module != "prm" or name not in start:
+        if module != "prm" or name not in values:
             return value
         found.add(name)
-        return jnp.full_like(value, start[name])
+        return jnp.full_like(value, values[name])
 
     changed = jax.tree_util.tree_map_with_path(leaf, dict(variables))
-    if found != set(start):
+    if found != set(values):
         raise ValueError(
-            f"a start must name parameters of PRM: none has {set(start) - found}."
+            "initial values must name parameters of PRM: none has "
+            f"{set(values) - found}."
         )
     return changed
 
 
 def write(case: Case, seed: int, file: Path) -> None:
-    """The weights of `python -m train fit` with this seed, but for the case's start."""
+    """Writes what `python -m train fit` starts from, but for the case's values."""
     experiment = build(config_of(case, {"seed": seed}))
     variables = jax.device_get(experiment.init().variables)
     task: Any = experiment.task
-    network = task.network(variables=started(variables, case.start))
+    network = task.network(
+        variables=with_initial_values(variables, case.initial_values)
+    )
     safetensors.save(file, network.name, network.options, network.variables)
 
 

@@ -1,4 +1,4 @@
-"""What finished runs of two classes are worth on their test images, with intervals."""
+"""AUC and accuracy of finished runs of two classes, with bootstrap intervals."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,13 +10,15 @@ from benchmarks.markdown import grid
 from prm_flax.printable import markdown
 from studies.bootstrap import Statistic, bootstrap, paired_bootstrap
 from studies.intervals import Interval
-from studies.probabilities import Answers, answers_of_run
+from studies.probabilities import Predictions, predictions_of_run
 from studies.scores import accuracy, auc, confusion
 
 SCORES: Mapping[str, Statistic] = MappingProxyType({"AUC": auc, "accuracy": accuracy})
 
 
-def judged(runs: Sequence[Path], against: Sequence[Path], draws: int = 10_000) -> str:
+def score_table(
+    runs: Sequence[Path], against: Sequence[Path], draws: int = 10_000
+) -> str:
     """The scores of each run, and the differences of two sets of runs, as Markdown.
 
     Args:
@@ -30,7 +32,7 @@ def judged(runs: Sequence[Path], against: Sequence[Path], draws: int = 10_000) -
     """
     found = {run: _two_classes(run) for run in (*runs, *against)}
     positive = markdown(next(iter(found.values())).class_names[1])
-    lines = [_line(run, answers, draws) for run, answers in found.items()]
+    lines = [_line(run, predictions, draws) for run, predictions in found.items()]
     head = ["run", *SCORES, f"taken for {positive}: wrongly / rightly / missed"]
     parts = [f"Intervals cover other test images.\n\n{grid(head, lines)}"]
     if against:
@@ -39,26 +41,27 @@ def judged(runs: Sequence[Path], against: Sequence[Path], draws: int = 10_000) -
     return "\n\n".join(parts)
 
 
-def _two_classes(run: Path) -> Answers:
-    answers = answers_of_run(run)
-    if len(answers.class_names) != 2:
+def _two_classes(run: Path) -> Predictions:
+    predictions = predictions_of_run(run)
+    if len(predictions.class_names) != 2:
         raise ValueError(
-            f"AUC is of two classes: {run} was trained on {len(answers.class_names)}."
+            f"AUC is of two classes: {run} was trained on "
+            f"{len(predictions.class_names)}."
         )
-    return answers
+    return predictions
 
 
-def _line(run: Path, answers: Answers, draws: int) -> list[str]:
-    scores = answers.probabilities[:, 1]
+def _line(run: Path, predictions: Predictions, draws: int) -> list[str]:
+    scores = predictions.probabilities[:, 1]
     cells = [
-        words(bootstrap(statistic, scores, answers.labels, draws=draws))
+        formatted(bootstrap(statistic, scores, predictions.labels, draws=draws))
         for statistic in SCORES.values()
     ]
-    (_, wrongly), (missed, rightly) = confusion(scores, answers.labels)
+    (_, wrongly), (missed, rightly) = confusion(scores, predictions.labels)
     return [markdown(run.name), *cells, f"{wrongly} / {rightly} / {missed}"]
 
 
-def _compared(ours: list[Answers], theirs: list[Answers], draws: int) -> str:
+def _compared(ours: list[Predictions], theirs: list[Predictions], draws: int) -> str:
     labels = ours[0].labels
     if any(not np.array_equal(a.labels, labels) for a in (*ours, *theirs)):
         raise ValueError(
@@ -84,7 +87,9 @@ def differences(
     """
     several = _several(ours, theirs)
     return [
-        words(paired_bootstrap(s, ours, theirs, labels, draws, resample_seeds=several))
+        formatted(
+            paired_bootstrap(s, ours, theirs, labels, draws, resample_seeds=several)
+        )
         for s in SCORES.values()
     ]
 
@@ -93,11 +98,11 @@ def _several(ours: np.ndarray, theirs: np.ndarray) -> bool:
     return len(ours) > 1 and len(theirs) > 1
 
 
-def words(found: Interval) -> str:
+def formatted(found: Interval) -> str:
     """A score with its interval.
 
     Example:
-        >>> words(Interval(0.81, 0.7891, 0.84))
+        >>> formatted(Interval(0.81, 0.7891, 0.84))
         '0.810 (0.789 to 0.840)'
     """
     ends = f"{found.low:.3f} to {found.high:.3f}"

@@ -2,12 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
+
+from benchmarks.results import Row as Row
 
 FOLDER = Path(__file__).parent / "results"
-MADE = "runs/studies"  # where the runs themselves are, from the root of the checkout
-
-Row = dict[str, Any]
+RUNS = "runs/studies"  # folders of the runs themselves, from the checkout's root
 
 
 def slug(name: str, seed: int) -> str:
