@@ -8,8 +8,7 @@ import jax.numpy as jnp
 
 from prm_flax.prm import fast
 from prm_flax.prm.checks import check_kernel, check_options, check_shape
-from prm_flax.prm.functional import PRMParams, recalibrate
-from prm_flax.prm.initial import INITIALIZERS, shapes
+from prm_flax.prm.functional import INITIALIZERS, PRMParams, recalibrate, shapes
 from prm_flax.prm.kernels.options import Branch, Options
 
 
@@ -88,7 +87,8 @@ class PRM(nn.Module):
     def finish(self, kernel: fast.Kernel | None, branch: Branch, relu: bool = False):
         """The end of a residual branch: relu(PRM(norm(x)) + identity)."""
         options = self._options()._replace(relu=relu)
-        return fast.recalibrate_branch(kernel, branch, self.leaves, options)
+        separate = fast.form(self.kernel)
+        return fast.recalibrate_branch(kernel, branch, self.leaves, options, separate)
 
     def _is_watched(self) -> bool:
         return self.is_mutable_collection("intermediates")

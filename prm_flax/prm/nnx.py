@@ -8,8 +8,7 @@ from flax import nnx
 
 from prm_flax.prm import fast
 from prm_flax.prm.checks import check_kernel, check_options, check_shape
-from prm_flax.prm.functional import PRMParams, recalibrate
-from prm_flax.prm.initial import INITIALIZERS, shapes
+from prm_flax.prm.functional import INITIALIZERS, PRMParams, recalibrate, shapes
 from prm_flax.prm.kernels.options import Branch, Options
 
 
@@ -79,4 +78,5 @@ class PRM(nnx.Module):
         if return_maps:
             return recalibrate(x, params, **options.keywords(), return_maps=True)
         kernel = None if self.kernel == "xla" else fast.choose(x, self.groups)
-        return fast.recalibrate_branch(kernel, Branch(x), params, options)
+        separate = fast.form(self.kernel)
+        return fast.recalibrate_branch(kernel, Branch(x), params, options, separate)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from prm_flax.prm.functional import SIGMA_EPSILON
 from prm_flax.prm.kernels import gpu_tiles as tile
 from prm_flax.prm.kernels.options import Options
-from prm_flax.prm.numerics import SIGMA_EPSILON
 
 
 def backward_body(

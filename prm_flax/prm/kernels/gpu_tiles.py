@@ -14,9 +14,9 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
+from prm_flax.prm.functional import SIGMA_EPSILON
 from prm_flax.prm.kernels.distance import Density, density
 from prm_flax.prm.kernels.options import Options
-from prm_flax.prm.numerics import SIGMA_EPSILON
 from prm_flax.prm.similarity import SIMILARITIES
 
 

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from prm_flax.prm.functional import SIGMA_EPSILON
 from prm_flax.prm.kernels.distance import Density, density
 from prm_flax.prm.kernels.options import Options
 from prm_flax.prm.kernels.tpu_similarity import LANES_SIMILARITIES
-from prm_flax.prm.numerics import SIGMA_EPSILON
 
 Total = Callable[[jax.Array], jax.Array]
 
@@ -209,7 +209,7 @@ def score(
 
 
 def moments(s_ref, options: Options) -> Moments:
-    """Of the scores, in units of their largest deviation: see `numerics.normalized`."""
+    """Of the scores, in units of their largest deviation: see `normalized`."""
     h, w, *_ = s_ref.shape
     zero = zeros(s_ref)
     if not options.normalize:
