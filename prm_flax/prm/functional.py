@@ -150,7 +150,9 @@ def recalibrate(
     alpha, beta, lam, xi, theta, d = (leaf.astype(core) for leaf in params)
     phi = SIMILARITIES[similarity]
 
-    xs = x.astype(core).reshape(*batch, h * w, g, channels // g)
+    # In two steps: a mesh of explicit axes refuses to merge and split at once.
+    xs = x.astype(core).reshape(*batch, h * w, channels)
+    xs = xs.reshape(*batch, h * w, g, channels // g)
     # The sum has the mean's argmax; dividing could only round two values to a tie.
     salience = lax.stop_gradient(xs).sum(-1)
     index = jnp.argmax(salience, axis=-2).astype(jnp.int32)
@@ -168,7 +170,8 @@ def recalibrate(
     normed = normalized(scores, ddof, axis=-2) if normalize else scores
     gate = jax.nn.sigmoid(lam * normed + xi)
 
-    y = (xs * gate[..., None]).reshape(x.shape).astype(x.dtype)
+    y = (xs * gate[..., None]).reshape(*batch, h * w, channels)
+    y = y.reshape(x.shape).astype(x.dtype)
     if not return_maps:
         return y
     maps = (encoding, sim_query, sim_context, scores, gate)

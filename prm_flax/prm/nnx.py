@@ -23,8 +23,8 @@ class PRM(nnx.Module):
         normalize: False leaves the normalisation of the scores out.
         dtype: if given, x is cast to it and the result has it; else x's.
         param_dtype: the parameters' dtype.
-        kernel: "auto" takes a kernel where there is one for the device at hand; "xla"
-            does not, and has forward derivatives everywhere.
+        kernel: "auto" takes the form that is fastest on the device at hand, which may
+            have a reverse derivative alone; "xla" the definition, which has both.
         rngs: θ is drawn from its stream "params".
 
     Example:

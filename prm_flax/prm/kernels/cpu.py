@@ -59,7 +59,8 @@ def recalibrate(
     alpha, beta, lam, xi, theta, d = (leaf.astype(core) for leaf in params)
     phi = functools.partial(SIMILARITIES[similarity], total=channel_sum)
 
-    xs = x.astype(core).reshape(*batch, h * w, g, channels // g)
+    xs = x.astype(core).reshape(*batch, h * w, channels)
+    xs = xs.reshape(*batch, h * w, g, channels // g)
     index = query_index(lax.stop_gradient(xs), w)
     query = unfused(jnp.take_along_axis(xs, index[..., None, :, None], axis=-3))
     context = unfused(position_mean(xs))
@@ -73,7 +74,8 @@ def recalibrate(
     scores = alpha * sim_query + beta * sim_context
     normed = normalized(scores, ddof, axis=-2) if normalize else scores
     gate = jax.nn.sigmoid(lam * normed + xi)
-    return (xs * channel_repeat(gate, channels // g)).reshape(x.shape).astype(x.dtype)
+    y = (xs * channel_repeat(gate, channels // g)).reshape(*batch, h * w, channels)
+    return y.reshape(x.shape).astype(x.dtype)
 
 
 @jax.custom_jvp
