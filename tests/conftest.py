@@ -39,7 +39,8 @@ jaxtyping.install_import_hook(
     [
         "prm_flax.attention",
         "prm_flax.layers.norm",
-        "prm_flax.prm.numerics",
+        "prm_flax.prm.functional",
+        "prm_flax.prm.kernels.cpu",
         "prm_flax.prm.similarity",
     ],
     "beartype.beartype",

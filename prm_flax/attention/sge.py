@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from prm_flax.attention.common import check_positive, enter
-from prm_flax.prm.numerics import mean, normalized
+from prm_flax.prm import fast
+from prm_flax.prm.functional import mean, normalized
 from prm_flax.prm.similarity import dot
 
 
@@ -68,4 +69,5 @@ class SGE(nn.Module):
 
 def likeness(x: Float[Array, "b n g c"]) -> Float[Array, "b n g"]:
     """T: how much each position is like the mean of all, normalised."""
-    return normalized(dot(x, mean(x, axis=-3)), ddof=1, axis=-2)
+    scores = dot(x, mean(x, axis=-3), total=fast.channel_sum())
+    return normalized(scores, ddof=1, axis=-2)

@@ -9,7 +9,7 @@ from prm_flax.backbones.mobilenet_v2 import MobileNetV2
 from prm_flax.backbones.resnet import ResNet
 
 
-class Network(NamedTuple):
+class Architecture(NamedTuple):
     """A network of the zoo.
 
     Attributes:
@@ -24,16 +24,16 @@ class Network(NamedTuple):
     groups: int
 
 
-def _resnet(block: type[BasicBlock] | type[Bottleneck], *depths: int) -> Network:
-    return Network(ResNet, {"block": block, "depths": depths}, groups=64)
+def _resnet(block: type[BasicBlock] | type[Bottleneck], *depths: int) -> Architecture:
+    return Architecture(ResNet, {"block": block, "depths": depths}, groups=64)
 
 
-def _small_resnet(depth: int) -> Network:
+def _small_resnet(depth: int) -> Architecture:
     settings = {"block": BasicBlock, "depths": (depth,) * 3, "width": 16}
-    return Network(ResNet, settings | {"stem": "3x3"}, groups=64)
+    return Architecture(ResNet, settings | {"stem": "3x3"}, groups=64)
 
 
-NETWORKS: MappingProxyType[str, Network] = MappingProxyType(
+NETWORKS: MappingProxyType[str, Architecture] = MappingProxyType(
     {
         "resnet14": _small_resnet(2),
         "resnet20": _small_resnet(3),
@@ -42,7 +42,7 @@ NETWORKS: MappingProxyType[str, Network] = MappingProxyType(
         "resnet50": _resnet(Bottleneck, 3, 4, 6, 3),
         "resnet101": _resnet(Bottleneck, 3, 4, 23, 3),
         "resnet152": _resnet(Bottleneck, 3, 8, 36, 3),
-        "mobilenet_v2": Network(MobileNetV2, {}, groups=8),
-        "mnasnet1_0": Network(MnasNet, {}, groups=8),
+        "mobilenet_v2": Architecture(MobileNetV2, {}, groups=8),
+        "mnasnet1_0": Architecture(MnasNet, {}, groups=8),
     }
 )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from prm_flax.attention import CBAM, GC, GE, SE
 from prm_flax.attention.common import check_positive
-from prm_flax.backbones.networks import Network
+from prm_flax.backbones.networks import Architecture
 from prm_flax.backbones.slot import PRMFactory, SameModule, SGEFactory
 from prm_flax.prm.checks import check_kernel, check_options
 
@@ -29,11 +29,11 @@ class Prefix(NamedTuple):
         field: of the network; a network without it has no place for the module.
     """
 
-    fill: Callable[[Network, Options], Any]
+    fill: Callable[[Architecture, Options], Any]
     options: tuple[str, ...] = ()
     field: str = "recalibration"
 
-    def fits(self, network: Network) -> bool:
+    def fits(self, network: Architecture) -> bool:
         """Whether the network has a place for the module."""
         return self.field in {f.name for f in dataclasses.fields(network.family)}
 
@@ -45,7 +45,7 @@ def _types(options: Options) -> Options:
     }
 
 
-def _prm(network: Network, options: Options) -> PRMFactory:
+def _prm(network: Architecture, options: Options) -> PRMFactory:
     given = {name: options.pop(name) for name in PRM_OPTIONS if name in options}
     factory = PRMFactory(**{"groups": network.groups} | given, **_types(options))
     check_options(factory.groups, factory.similarity, factory.ddof)
@@ -53,7 +53,7 @@ def _prm(network: Network, options: Options) -> PRMFactory:
     return factory
 
 
-def _sge(network: Network, options: Options) -> SGEFactory:
+def _sge(network: Architecture, options: Options) -> SGEFactory:
     groups = options.pop("groups", network.groups)
     check_positive(groups=groups)
     return SGEFactory(groups, **_types(options))
@@ -64,7 +64,9 @@ def _sge(network: Network, options: Options) -> SGEFactory:
 _SHARED = ("dtype", "param_dtype", "batch_norm", "bn_epsilon")
 
 
-def _same(module: type[nn.Module], network: Network, options: Options) -> SameModule:
+def _same(
+    module: type[nn.Module], network: Architecture, options: Options
+) -> SameModule:
     fields = {field.name for field in dataclasses.fields(module)}
     shared = {n: options[n] for n in _SHARED if n in fields and n in options}
     return SameModule(module(**shared, parent=None))

@@ -6,7 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from prm_flax.backbones.networks import NETWORKS, Network
+from prm_flax.backbones.networks import NETWORKS, Architecture
 from prm_flax.backbones.prefixes import PREFIXES
 from prm_flax.errors import unknown
 
@@ -108,7 +108,7 @@ def _split(name: str) -> tuple[str, str]:
     return prefix, plain
 
 
-def _options(network: Network, prefix: str) -> list[str]:
+def _options(network: Architecture, prefix: str) -> list[str]:
     """The options of a network under a prefix."""
     fields = [field.name for field in dataclasses.fields(network.family)]
     hidden = _SETTINGS | {"num_classes"} | ({"recalibration"} if prefix else set())

@@ -16,7 +16,7 @@ from prm_flax.interop.matching import clean
 from prm_flax.interop.metadata import UNKNOWN, About
 from prm_flax.interop.shapes import SAMPLE, flatten, make_template, unflatten
 from prm_flax.interop.torch import from_state_dict, read_pth
-from prm_flax.prm.initial import INITIALIZERS
+from prm_flax.prm.functional import INITIALIZERS
 
 ENDINGS = (".safetensors", ".pth", ".pt")
 # The last layer's bias in PyTorch's names: as long as there are classes.

@@ -1,4 +1,4 @@
-"""The precision in which sums are taken."""
+"""The precision in which sums are taken: of norms, convolutions, means and modules."""
 
 from typing import Any
 

@@ -3,6 +3,7 @@
 `recalibrate` is the definition. On a GPU or TPU a kernel that equals it to rounding
 reads the features once and writes the result once; it can take in what stands before
 and after a PRM in a residual branch, the norm's last step, the addition and the ReLU.
+On a CPU the separate operations are those that XLA is fast at there.
 """
 
 import functools
@@ -18,8 +19,9 @@ from jax.sharding import AxisType, PartitionSpec
 from prm_flax.layers.device import device
 from prm_flax.layers.norm import Affine
 from prm_flax.prm.functional import PRMParams, recalibrate
-from prm_flax.prm.kernels import gpu, tpu
-from prm_flax.prm.kernels.options import Branch, Options, Pulled
+from prm_flax.prm.kernels import cpu, gpu, tpu
+from prm_flax.prm.kernels.options import Branch, Cotangents, Options
+from prm_flax.prm.similarity import Total, sum_of_channels
 
 # TPUs whose memory next to the registers holds the kernel's blocks.
 TPUS = ("TPU v5", "TPU v6")
@@ -51,6 +53,26 @@ BY_PLATFORM: MappingProxyType[str, Kernel] = MappingProxyType(
         "cuda": Kernel("cuda", ("NVIDIA",), gpu.fits, gpu.forward, gpu.backward),
     }
 )
+
+# `recalibrate`, or what equals it: (x, params, **options) -> y.
+Form = Callable[..., Any]
+# Of separate operations; the definition elsewhere.
+FORMS: MappingProxyType[str, Form] = MappingProxyType({"cpu": cpu.recalibrate})
+
+
+def form(kernel: str) -> Form:
+    """PRM as separate operations, for where no kernel runs.
+
+    Args:
+        kernel: "xla" for the definition; "auto" for what is fastest on the devices
+            there are, which may have a reverse derivative alone.
+    """
+    return recalibrate if kernel == "xla" else FORMS.get(device().platform, recalibrate)
+
+
+def channel_sum() -> Total:
+    """The sum over a group's channels for the devices there are; both derivatives."""
+    return cpu.channel_sum if device().platform == "cpu" else sum_of_channels
 
 
 def choose(features: jax.Array, groups: int, runs: int = 1) -> Kernel | None:
@@ -94,27 +116,34 @@ def _shares() -> int:
 
 
 def recalibrate_branch(
-    kernel: Kernel | None, branch: Branch, params: PRMParams, options: Options
+    kernel: Kernel | None,
+    branch: Branch,
+    params: PRMParams,
+    options: Options,
+    separate: Form = recalibrate,
 ) -> jax.Array:
     """relu(PRM(affine(features)) + identity) in the features' shape and dtype.
 
     Args:
-        kernel: what `choose` said, or None for the XLA form.
+        kernel: what `choose` said, or None for separate operations.
         branch: features (..., h, w, C), and what stands before and after the PRM.
         params: of g groups.
         options: the keywords of `recalibrate`, and whether a ReLU follows.
+        separate: the separate operations of PRM, what `form` said.
     """
     if kernel is None:
-        return plain_branch(branch, params, options)
+        return plain_branch(branch, params, options, separate)
     run = functools.partial(by_kernel, kernel, options, False)
     return on_each_device(run, branch, params)
 
 
-def plain_branch(branch: Branch, params: PRMParams, options: Options) -> jax.Array:
-    """The same as separate operations, differentiable both ways."""
+def plain_branch(
+    branch: Branch, params: PRMParams, options: Options, separate: Form = recalibrate
+) -> jax.Array:
+    """The same as separate operations; differentiable both ways by the definition."""
     features, affine, identity = branch
     x = features if affine is None else affine.apply(features, features.dtype)
-    y: Any = recalibrate(x, params, **options.keywords())
+    y = separate(x, params, **options.keywords())
     y = y if identity is None else y + identity
     return jax.nn.relu(y) if options.relu else y
 
@@ -169,7 +198,7 @@ def _backward(kernel, options, interpret, kept, dy):
         straight = options._replace(relu=False)
         _, pull = jax.vjp(lambda b, p: plain_branch(b, p, straight), branch, params)
         pulled, to_params = pull(through)
-        return Pulled(pulled.features, pulled.affine, to_params)
+        return Cotangents(pulled.features, pulled.affine, to_params)
 
     arguments = branch, params, y, seen, dy
     pulled = _where_it_runs(kernel, interpret, fast, plain, *arguments)

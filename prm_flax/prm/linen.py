@@ -8,8 +8,7 @@ import jax.numpy as jnp
 
 from prm_flax.prm import fast
 from prm_flax.prm.checks import check_kernel, check_options, check_shape
-from prm_flax.prm.functional import PRMParams, recalibrate
-from prm_flax.prm.initial import INITIALIZERS, shapes
+from prm_flax.prm.functional import INITIALIZERS, PRMParams, recalibrate, shapes
 from prm_flax.prm.kernels.options import Branch, Options
 
 
@@ -26,8 +25,8 @@ class PRM(nn.Module):
         normalize: False leaves the normalisation of the scores out.
         dtype: if given, x is cast to it and the result has it; else x's.
         param_dtype: the parameters' dtype.
-        kernel: "auto" takes a kernel where there is one for the device at hand; "xla"
-            does not, and has forward derivatives everywhere.
+        kernel: "auto" takes the form that is fastest on the device at hand, which may
+            have a reverse derivative alone; "xla" the definition, which has both.
 
     Sows the `PRMMaps` as "maps" when the collection "intermediates" is mutable, and
     computes them only then.
@@ -88,7 +87,8 @@ class PRM(nn.Module):
     def finish(self, kernel: fast.Kernel | None, branch: Branch, relu: bool = False):
         """The end of a residual branch: relu(PRM(norm(x)) + identity)."""
         options = self._options()._replace(relu=relu)
-        return fast.recalibrate_branch(kernel, branch, self.leaves, options)
+        separate = fast.form(self.kernel)
+        return fast.recalibrate_branch(kernel, branch, self.leaves, options, separate)
 
     def _is_watched(self) -> bool:
         return self.is_mutable_collection("intermediates")

@@ -8,8 +8,7 @@ from flax import nnx
 
 from prm_flax.prm import fast
 from prm_flax.prm.checks import check_kernel, check_options, check_shape
-from prm_flax.prm.functional import PRMParams, recalibrate
-from prm_flax.prm.initial import INITIALIZERS, shapes
+from prm_flax.prm.functional import INITIALIZERS, PRMParams, recalibrate, shapes
 from prm_flax.prm.kernels.options import Branch, Options
 
 
@@ -24,8 +23,8 @@ class PRM(nnx.Module):
         normalize: False leaves the normalisation of the scores out.
         dtype: if given, x is cast to it and the result has it; else x's.
         param_dtype: the parameters' dtype.
-        kernel: "auto" takes a kernel where there is one for the device at hand; "xla"
-            does not, and has forward derivatives everywhere.
+        kernel: "auto" takes the form that is fastest on the device at hand, which may
+            have a reverse derivative alone; "xla" the definition, which has both.
         rngs: θ is drawn from its stream "params".
 
     Example:
@@ -79,4 +78,5 @@ class PRM(nnx.Module):
         if return_maps:
             return recalibrate(x, params, **options.keywords(), return_maps=True)
         kernel = None if self.kernel == "xla" else fast.choose(x, self.groups)
-        return fast.recalibrate_branch(kernel, Branch(x), params, options)
+        separate = fast.form(self.kernel)
+        return fast.recalibrate_branch(kernel, Branch(x), params, options, separate)

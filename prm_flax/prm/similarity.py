@@ -11,9 +11,6 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from prm_flax.prm.groups import group_sum
-from prm_flax.prm.numerics import absolute, norm
-
 Similarity = Callable[..., Array]
 Total = Callable[[Array], Array]
 
@@ -21,10 +18,27 @@ Total = Callable[[Array], Array]
 COSINE_EPSILON = 1e-8
 
 
+def sum_of_channels(x: Float[Array, "*b c"]) -> Float[Array, "*b"]:
+    """The sum over the last axis."""
+    return jnp.sum(x, axis=-1)
+
+
+def absolute(u: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """|u| with derivative 0 at 0 (jnp.abs has 1 there, the official code 0)."""
+    return u * lax.stop_gradient(jnp.sign(u))
+
+
+def norm(x: Float[Array, "*b c"], total: Total = sum_of_channels) -> Float[Array, "*b"]:
+    """Euclidean norm over the last axis, with derivative 0 at the zero vector."""
+    square = total(x * x)
+    positive = square > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+
+
 def dot(
     x: Float[Array, "*b n g c"],
     v: Float[Array, "*b #n g c"],
-    total: Total = group_sum,
+    total: Total = sum_of_channels,
 ) -> Float[Array, "*b n g"]:
     """Dot product x·v, eq. 4."""
     return total(x * v)
@@ -33,7 +47,7 @@ def dot(
 def l1(
     x: Float[Array, "*b n g c"],
     v: Float[Array, "*b #n g c"],
-    total: Total = group_sum,
+    total: Total = sum_of_channels,
 ) -> Float[Array, "*b n g"]:
     """Negative L1 distance -Σ_c |x^c - v^c|, eq. 3."""
     return -total(absolute(x - v))
@@ -42,7 +56,7 @@ def l1(
 def cosine(
     x: Float[Array, "*b n g c"],
     v: Float[Array, "*b #n g c"],
-    total: Total = group_sum,
+    total: Total = sum_of_channels,
 ) -> Float[Array, "*b n g"]:
     """Cosine x·v / max(‖x‖‖v‖, ε), eq. 2, with gradient 0 where the max is ε.
 

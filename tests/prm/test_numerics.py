@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 from support import prm_cases as cases
 
 from prm_flax import PRMParams, recalibrate
-from prm_flax.prm.numerics import normalized
+from prm_flax.prm.functional import normalized
 
 GROUPS, WIDTH = 2, 3
 USUAL = cases.USUAL

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from prm_flax.prm.numerics import LARGEST_DISTANCE
+from prm_flax.prm.functional import LARGEST_DISTANCE
 
 
 class Density(NamedTuple):

@@ -12,7 +12,7 @@ from prm_flax.prm.functional import PRMParams
 from prm_flax.prm.kernels import sums
 from prm_flax.prm.kernels.gpu_backward import backward_body
 from prm_flax.prm.kernels.gpu_forward import forward_body
-from prm_flax.prm.kernels.options import Branch, Options, Pulled
+from prm_flax.prm.kernels.options import Branch, Cotangents, Options
 
 # Numbers of x that one program keeps in registers at most, and as many as it should
 # where there is a choice: backward holds more arrays, and more would not stay there.
@@ -94,7 +94,7 @@ def backward(
     seen: tuple,
     dy: jax.Array,
     interpret: bool = False,
-) -> Pulled:
+) -> Cotangents:
     """The cotangents; a larger map's features, dy and y are read twice.
 
     The second pass is linear in three sums that the first takes.
@@ -116,7 +116,7 @@ def backward(
     parameters = found.sum(0)[: sums.PARAMETERS]
     affine = _to_affine(branch, rates[0]) if rates else None
     dx = dx.reshape(branch.features.shape)
-    return Pulled(dx, affine, sums.to_params(parameters, params))
+    return Cotangents(dx, affine, sums.to_params(parameters, params))
 
 
 def _to_affine(branch: Branch, rates):

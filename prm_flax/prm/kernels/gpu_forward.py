@@ -13,19 +13,19 @@ def forward_body(
     shared, four, *refs = refs
     affine = refs.pop(0) if has_affine else None
     x_ref, *identity, y_ref, index, pair, numbers = refs
-    weights = tile.weights(shared, four)
+    params = tile.unpack(shared, four)
     tiles = tile.Tiles(x_ref, affine, identity, size, tile_)
     seen = tile.look(tiles)
 
     def score(number):
-        return tile.scores(tiles, number, seen, weights, options).score
+        return tile.scores(tiles, number, seen, params, options).score
 
     moments = tile.moments(tiles, score, options)
 
     def body(number, carry):
-        made = tile.scores(tiles, number, seen, weights, options)
+        made = tile.scores(tiles, number, seen, params, options)
         normed = moments.normed(made.score)
-        gate = tile.sigmoid(weights.lam * normed + weights.xi)
+        gate = tile.sigmoid(params.lam * normed + params.xi)
         # Rounded where separate operations would write it.
         y = (tiles.x(number) * gate[..., None]).astype(y_ref.dtype).astype(jnp.float32)
         for each in tiles.others(number):

@@ -14,13 +14,13 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
+from prm_flax.prm.functional import SIGMA_EPSILON
 from prm_flax.prm.kernels.distance import Density, density
 from prm_flax.prm.kernels.options import Options
-from prm_flax.prm.numerics import SIGMA_EPSILON
 from prm_flax.prm.similarity import SIMILARITIES
 
 
-class Weights(NamedTuple):
+class Unpacked(NamedTuple):
     """The parameters: α, β, λ, ξ as (g,), θ's two numbers and d as scalars."""
 
     alpha: jax.Array
@@ -56,9 +56,9 @@ class Moments(NamedTuple):
         return (score - self.mean) * jnp.where(self.sigma > 0, self.inverse, 0.0)
 
 
-def weights(shared, four) -> Weights:
+def unpack(shared, four) -> Unpacked:
     """Out of what `sums.pack` makes."""
-    return Weights(*(four[i] for i in range(4)), *(shared[i] for i in range(3)))
+    return Unpacked(*(four[i] for i in range(4)), *(shared[i] for i in range(3)))
 
 
 class Tiles:
@@ -171,15 +171,15 @@ def look(tiles: Tiles) -> Look:
 
 
 def encoding(
-    tiles: Tiles, number, seen: Look, weights: Weights
+    tiles: Tiles, number, seen: Look, params: Unpacked
 ) -> tuple[Density, Density]:
     """D's terms (tile, g), of the rows and of the columns."""
     position, index = tiles.index(number)[:, None], seen.place[None]
     down = jnp.abs(position // tiles.width - index // tiles.width)
     across = jnp.abs(position % tiles.width - index % tiles.width)
     return (
-        density(down.astype(jnp.float32), weights.theta_row, weights.d),
-        density(across.astype(jnp.float32), weights.theta_column, weights.d),
+        density(down.astype(jnp.float32), params.theta_row, params.d),
+        density(across.astype(jnp.float32), params.theta_column, params.d),
     )
 
 
@@ -204,15 +204,15 @@ class Scores(NamedTuple):
 
 
 def scores(
-    tiles: Tiles, number, seen: Look, weights: Weights, options: Options
+    tiles: Tiles, number, seen: Look, params: Unpacked, options: Options
 ) -> Scores:
     """Eq. 1 for a tile of x."""
     x = tiles.x(number)
     phi = similarity(options)
     by_query, by_context = phi(x, seen.query[None]), phi(x, seen.context[None])
-    parts = encoding(tiles, number, seen, weights) if options.position else ()
+    parts = encoding(tiles, number, seen, params) if options.position else ()
     made = Scores(parts, by_query, by_context, by_query)
-    score = weights.alpha * by_query * made.near + weights.beta * by_context
+    score = params.alpha * by_query * made.near + params.beta * by_context
     return made._replace(score=score)
 
 

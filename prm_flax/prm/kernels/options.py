@@ -43,7 +43,7 @@ class Branch(NamedTuple):
     identity: jax.Array | None = None
 
 
-class Pulled(NamedTuple):
+class Cotangents(NamedTuple):
     """The cotangents of a branch's features and affine, and of the parameters."""
 
     features: jax.Array

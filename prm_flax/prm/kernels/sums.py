@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_flax.layers.norm import Affine
-from prm_flax.prm.functional import PRMParams
-from prm_flax.prm.numerics import SMALLEST_D
+from prm_flax.prm.functional import SMALLEST_D, PRMParams
 
 # Rows of the array of sums: dα dβ dλ dξ dθ_row dθ_column dd of the groups, then the
 # affine's dbias and dfactor of the channels; the rest is padding to whole registers.

@@ -10,7 +10,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from prm_flax.prm.functional import PRMParams
 from prm_flax.prm.kernels import sums
-from prm_flax.prm.kernels.options import Branch, Options, Pulled
+from prm_flax.prm.kernels.options import Branch, Cotangents, Options
 from prm_flax.prm.kernels.tpu_backward import backward_body
 from prm_flax.prm.kernels.tpu_forward import forward_body
 
@@ -73,7 +73,7 @@ def backward(
     seen: tuple,
     dy: jax.Array,
     interpret: bool = False,
-) -> Pulled:
+) -> Cotangents:
     """The cotangents; features, result and its cotangent are read once.
 
     Args:
@@ -86,13 +86,12 @@ def backward(
         interpret: run on any machine, slowly.
     """
     more = (dy, y) if options.relu else (dy,)
-    pulled = _call(
+    dx, found = _call(
         backward_body, branch, params, options, interpret, more, work=2, sums_too=True
     )
-    dx, found = pulled
     each = branch.features.shape[-1] // params.alpha.shape[0]
     parameters = found.sum(0)[: sums.PARAMETERS, ::each]
-    return Pulled(dx, _to_affine(branch, found), sums.to_params(parameters, params))
+    return Cotangents(dx, _to_affine(branch, found), sums.to_params(parameters, params))
 
 
 def _to_affine(branch: Branch, found):

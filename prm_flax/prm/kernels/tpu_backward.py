@@ -22,7 +22,7 @@ def backward_body(each: int, images: int, has_affine: bool, options: Options, *r
     begun, (dy_ref, *y_ref, dx_ref, sums_ref, ds_ref) = begin(
         each, has_affine, options, refs
     )
-    weights, moments = begun.weights, begun.moments
+    params, moments = begun.params, begun.moments
     h, w, *_ = dy_ref.shape
     zero = block.zeros(dy_ref)
 
@@ -34,7 +34,7 @@ def backward_body(each: int, images: int, has_affine: bool, options: Options, *r
 
     def gate_of(row):
         normed = (begun.s_ref[row] - moments.mean) * moments.inverse
-        return normed, jax.nn.sigmoid(weights.lam * normed + weights.xi)
+        return normed, jax.nn.sigmoid(params.lam * normed + params.xi)
 
     def to_normed(row, carry):
         dxi, dlam = carry
@@ -44,7 +44,7 @@ def backward_body(each: int, images: int, has_affine: bool, options: Options, *r
         return dxi + du.sum(0), dlam + (du * normed).sum(0)
 
     dxi, dlam = block.over_rows(h, to_normed, (zero, zero))
-    slope = _through_moments(weights.lam, dxi, dlam, moments, h * w, options)
+    slope = _through_moments(params.lam, dxi, dlam, moments, h * w, options)
     shared = _to_shared(ds_ref, begun, slope, options)
     found = [*shared.parameters[:2], dlam, dxi, *shared.parameters[2:]]
     found += _to_x(cotangent, dx_ref, ds_ref, begun, shared, gate_of, options)
@@ -93,7 +93,7 @@ class Shared(NamedTuple):
 
 def _to_shared(ds_ref, begun: Begun, slope: Slope, options: Options) -> Shared:
     """Puts dS in the place of du, and sums what goes to all positions alike."""
-    features, weights, total, seen, moments, s_ref = begun
+    features, params, total, seen, moments, s_ref = begun
     phi = LANES_SIMILARITIES[options.similarity]
 
     def body(row, carry):
@@ -101,14 +101,14 @@ def _to_shared(ds_ref, begun: Begun, slope: Slope, options: Options) -> Shared:
         ds = slope.by_du * ds_ref[row] + slope.constant
         ds = ds + slope.by_deviation * (s_ref[row] - moments.mean)
         ds_ref[row] = ds
-        near = block.nearness(row, x.shape, seen, weights, options)
+        near = block.nearness(row, x.shape, seen, params, options)
         by_query = ds * phi.summand(x, seen.query, total)
         by_context = ds * phi.summand(x, seen.context, total)
-        _, to_query = phi.pull(x, seen.query, ds * weights.alpha * near, total)
-        _, to_context = phi.pull(x, seen.context, ds * weights.beta, total)
+        _, to_query = phi.pull(x, seen.query, ds * params.alpha * near, total)
+        _, to_context = phi.pull(x, seen.context, ds * params.beta, total)
         found = [to_query, to_context, near * by_query, by_context]
         if options.position:
-            down, across = block.encoding(row, x.shape, seen, weights)
+            down, across = block.encoding(row, x.shape, seen, params)
             found += [down.by_theta * by_query, across.by_theta * by_query]
             found += [(down.by_d + across.by_d) * by_query]
         return tuple(
@@ -119,23 +119,23 @@ def _to_shared(ds_ref, begun: Begun, slope: Slope, options: Options) -> Shared:
     count = PARAMETERS if options.position else PARAMETERS - 3
     query, context, *sums = block.over_rows(ds_ref.shape[0], body, (zero,) * count)
     alpha, beta, *shared = (total(each) for each in sums)
-    shared = [weights.alpha * each for each in shared] or [zero] * 3
+    shared = [params.alpha * each for each in shared] or [zero] * 3
     return Shared(query, context, [alpha, beta, *shared])
 
 
 def _to_x(cotangent, dx_ref, ds_ref, begun: Begun, shared: Shared, gate_of, options):
     """Writes the features' cotangent; returns the sums of the affine's, if any."""
-    features, weights, total, seen, *_ = begun
+    features, params, total, seen, *_ = begun
     h, w, *_ = dx_ref.shape
     phi = LANES_SIMILARITIES[options.similarity]
     column = lax.broadcasted_iota(jnp.int32, dx_ref.shape[1:], 0)
 
     def body(row, carry):
         x, dy = features.wide(row), cotangent(row)
-        near = block.nearness(row, x.shape, seen, weights, options)
+        near = block.nearness(row, x.shape, seen, params, options)
         ds = ds_ref[row]
-        by_query, _ = phi.pull(x, seen.query, ds * weights.alpha * near, total)
-        by_context, _ = phi.pull(x, seen.context, ds * weights.beta, total)
+        by_query, _ = phi.pull(x, seen.query, ds * params.alpha * near, total)
+        by_context, _ = phi.pull(x, seen.context, ds * params.beta, total)
         here = (column == seen.column) & (seen.row == row)
         dx = dy * gate_of(row)[1] + by_query + by_context + shared.context / (h * w)
         dx = dx + jnp.where(here, shared.query, 0.0)

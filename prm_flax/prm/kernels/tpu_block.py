@@ -15,15 +15,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from prm_flax.prm.functional import SIGMA_EPSILON
 from prm_flax.prm.kernels.distance import Density, density
 from prm_flax.prm.kernels.options import Options
 from prm_flax.prm.kernels.tpu_similarity import LANES_SIMILARITIES
-from prm_flax.prm.numerics import SIGMA_EPSILON
 
 Total = Callable[[jax.Array], jax.Array]
 
 
-class Weights(NamedTuple):
+class Unpacked(NamedTuple):
     """The parameters: α, β, λ, ξ as (1, l), θ's two numbers and d as scalars."""
 
     alpha: jax.Array
@@ -166,23 +166,23 @@ def look(features: Features, total: Total) -> Look:
 
 
 def encoding(
-    row, shape: tuple[int, ...], seen: Look, weights: Weights
+    row, shape: tuple[int, ...], seen: Look, params: Unpacked
 ) -> tuple[Density, Density]:
     """D's terms at a row of the map: of the row (b, l), of the columns (w, b, l)."""
     columns = lax.broadcasted_iota(jnp.int32, shape, 0)
     down = jnp.abs(row - seen.row).astype(jnp.float32)
     across = jnp.abs(columns - seen.column).astype(jnp.float32)
     return (
-        density(down, weights.theta_row, weights.d),
-        density(across, weights.theta_column, weights.d),
+        density(down, params.theta_row, params.d),
+        density(across, params.theta_column, params.d),
     )
 
 
-def nearness(row, shape, seen: Look, weights: Weights, options: Options) -> jax.Array:
+def nearness(row, shape, seen: Look, params: Unpacked, options: Options) -> jax.Array:
     """D at a row of the map."""
     if not options.position:
         return jnp.ones(shape, jnp.float32)
-    down, across = encoding(row, shape, seen, weights)
+    down, across = encoding(row, shape, seen, params)
     return down.value + across.value
 
 
@@ -190,7 +190,7 @@ def score(
     features: Features,
     s_ref,
     seen: Look,
-    weights: Weights,
+    params: Unpacked,
     total: Total,
     options: Options,
 ) -> None:
@@ -199,9 +199,9 @@ def score(
 
     def body(row, carry):
         x = features.wide(row)
-        near = weights.alpha * nearness(row, x.shape, seen, weights, options)
+        near = params.alpha * nearness(row, x.shape, seen, params, options)
         by_query = near * phi.summand(x, seen.query, total)
-        by_context = weights.beta * phi.summand(x, seen.context, total)
+        by_context = params.beta * phi.summand(x, seen.context, total)
         s_ref[row] = total(by_query + by_context)
         return carry
 
@@ -209,7 +209,7 @@ def score(
 
 
 def moments(s_ref, options: Options) -> Moments:
-    """Of the scores, in units of their largest deviation: see `numerics.normalized`."""
+    """Of the scores, in units of their largest deviation: see `normalized`."""
     h, w, *_ = s_ref.shape
     zero = zeros(s_ref)
     if not options.normalize:

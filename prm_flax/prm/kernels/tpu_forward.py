@@ -13,7 +13,7 @@ class Begun(NamedTuple):
     """What both kernels know of their block once its scores are written."""
 
     features: block.Features
-    weights: block.Weights
+    params: block.Unpacked
     total: block.Total
     seen: block.Look
     moments: block.Moments
@@ -29,25 +29,25 @@ def begin(each: int, has_affine: bool, options: Options, refs):
     shared, four, *refs, s_ref = refs
     affine_ref = refs.pop(0) if has_affine else None
     x_ref, *refs = refs
-    weights = block.Weights(
+    params = block.Unpacked(
         *(four[i : i + 1] for i in range(4)), *(shared[i] for i in range(3))
     )
     features = block.Features(x_ref, affine_ref)
     total = block.totals(each, x_ref.shape[-1], x_ref.dtype)
     seen = block.look(features, total)
-    block.score(features, s_ref, seen, weights, total, options)
+    block.score(features, s_ref, seen, params, total, options)
     moments = block.moments(s_ref, options)
-    return Begun(features, weights, total, seen, moments, s_ref), refs
+    return Begun(features, params, total, seen, moments, s_ref), refs
 
 
 def forward_body(each: int, images: int, has_affine: bool, options: Options, *refs):
     """refs: θ and d, α β λ ξ, affine?, features, identity?; y; the scores."""
     begun, (*identity, y_ref) = begin(each, has_affine, options, refs)
-    features, weights, moments = begun.features, begun.weights, begun.moments
-    scale = weights.lam * moments.inverse
+    features, params, moments = begun.features, begun.params, begun.moments
+    scale = params.lam * moments.inverse
 
     def body(row, carry):
-        gate = jax.nn.sigmoid((begun.s_ref[row] - moments.mean) * scale + weights.xi)
+        gate = jax.nn.sigmoid((begun.s_ref[row] - moments.mean) * scale + params.xi)
         # Rounded where separate operations would write it.
         y = (features.wide(row) * gate).astype(y_ref.dtype).astype(jnp.float32)
         for ref in identity:

@@ -1,0 +1,182 @@
+"""PRM in the form that XLA's CPU compiler makes a fast program of.
+
+It is the definition with five of its operations written in another way. XLA merges a
+reduction with all that stands before and after it, so that the work before it is done
+again for each number after it, and writes every broadcast within out in full. And it
+reduces an axis as short as a group's channels one number at a time. Therefore:
+
+    channel_sum        a short axis is summed slice by slice, in vector instructions
+    channel_repeat     its transpose
+    position_sum       a sum of slices is reduced, which are read as they are made
+    position_repeat    its transpose
+    unfused            a comparison that keeps a reduction out of what follows it
+
+A derivative would be of another form (the transpose of a slice is a padding), so each
+has its own: all but `channel_sum` in reverse only. `recalibrate` of
+`prm_flax.prm.functional` has both.
+
+`lax.optimization_barrier` in the place of `unfused` changes nothing: XLA's CPU pipeline
+takes barriers out (its pass `cse_barrier_expander`) before it merges anything. The
+compiled program holds none, and took as long as one that has nothing in its place: 4
+times as long as with the comparison, at 28×28×512 forward and backward.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int32
+
+from prm_flax.prm.checks import check_input
+from prm_flax.prm.functional import PRMParams, normalized, position_encoding
+from prm_flax.prm.similarity import SIMILARITIES
+
+# Channels of a group, at most, that are summed slice by slice: a reduction of more is
+# as fast. At 4 channels the slices are 12 times as fast.
+SLICED_CHANNELS = 8
+# Slices that a sum over positions is made of, at most: beyond about 15 uses of a number
+# with different places XLA computes it once and stores it.
+POSITION_SLICES = 7
+
+
+def recalibrate(
+    x: jax.Array,
+    params: PRMParams,
+    *,
+    similarity: str = "dot",
+    ddof: int = 0,
+    position: bool = True,
+    normalize: bool = True,
+) -> jax.Array:
+    """The definition's y, with a reverse derivative alone; arguments as there."""
+    params = PRMParams(*(jnp.asarray(leaf) for leaf in params))
+    check_input(x, params, None, similarity, ddof)
+    *batch, h, w, channels = x.shape
+    g = params.alpha.shape[0]
+    core = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
+    alpha, beta, lam, xi, theta, d = (leaf.astype(core) for leaf in params)
+    phi = functools.partial(SIMILARITIES[similarity], total=channel_sum)
+
+    xs = x.astype(core).reshape(*batch, h * w, channels)
+    xs = xs.reshape(*batch, h * w, g, channels // g)
+    index = query_index(lax.stop_gradient(xs), w)
+    query = unfused(jnp.take_along_axis(xs, index[..., None, :, None], axis=-3))
+    context = unfused(position_mean(xs))
+
+    sim_query, sim_context = (
+        phi(xs, position_repeat(v, h * w)) for v in (query, context)
+    )
+    if position:
+        row_column = jnp.stack([index // w, index % w], axis=-1)
+        sim_query = sim_query * position_encoding(row_column, theta, d, (h, w))
+    scores = alpha * sim_query + beta * sim_context
+    normed = normalized(scores, ddof, axis=-2) if normalize else scores
+    gate = jax.nn.sigmoid(lam * normed + xi)
+    y = (xs * channel_repeat(gate, channels // g)).reshape(*batch, h * w, channels)
+    return y.reshape(x.shape).astype(x.dtype)
+
+
+@jax.custom_jvp
+def channel_sum(x: Float[Array, "*b c"]) -> Float[Array, "*b"]:
+    """The sum over the last axis, with derivatives both ways."""
+    return _sum_channels(x)
+
+
+@channel_sum.defjvp
+def _channel_sum_jvp(primals, tangents):
+    # Its transpose, a broadcast, is as fast as any; the tangents are not.
+    return channel_sum(*primals), tangents[0].sum(-1)
+
+
+def channel_repeat(s: Float[Array, "*b"], channels: int) -> Float[Array, "*b c"]:
+    """Each number on so many channels of a new last axis."""
+    return _channel_repeat(s, channels)
+
+
+def position_sum(x: Float[Array, "*b n g c"]) -> Float[Array, "*b 1 g c"]:
+    """The sum over positions."""
+    return _position_sum(x, x.shape[-3])
+
+
+def position_repeat(v: Float[Array, "*b 1 g c"], n: int) -> Float[Array, "*b n g c"]:
+    """The same at each of n positions."""
+    return _position_repeat(v, n)
+
+
+def position_mean(x: Float[Array, "*b n g c"]) -> Float[Array, "*b 1 g c"]:
+    """The mean over positions, exact for constant x, as `functional.mean` is."""
+    first = lax.stop_gradient(x[..., :1, :, :])
+    return first + position_sum(x - first) / x.shape[-3]
+
+
+def unfused(v: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """The same numbers, and cotangents, not merged with what they are used for."""
+    return _unfused(v, 0)
+
+
+def query_index(x: Float[Array, "*b n g c"], width: int) -> Int32[Array, "*b g"]:
+    """Each group's position of the largest sum over channels, the first on a tie.
+
+    The row of the largest sum by a maximum of each row, then the place in that row.
+
+    Args:
+        x: features of n = h·width positions, without derivative.
+        width: of a row.
+    """
+    *batch, n, g, c = x.shape
+    sums = _compared(_sum_channels(x)).reshape(*batch, n // width, width, g)
+    row = jnp.argmax(_compared(sums.max(axis=-2)), axis=-2)
+    rows = x.reshape(*batch, n // width, width, g, c)
+    found = jnp.take_along_axis(rows, row[..., None, None, :, None], axis=-4)
+    column = jnp.argmax(_sum_channels(found)[..., 0, :, :], axis=-2)
+    return (row * width + column).astype(jnp.int32)
+
+
+def _compared(v):
+    """Itself; a number is unequal to itself only if it is no number."""
+    return jnp.where(v == v, v, jnp.nan)
+
+
+def _sum_channels(x):
+    c = x.shape[-1]
+    if c > SLICED_CHANNELS:
+        return x.sum(-1)
+    return functools.reduce(jnp.add, (x[..., k] for k in range(c)))
+
+
+def _repeat_channels(s, channels):
+    return jnp.broadcast_to(s[..., None], (*s.shape, channels))
+
+
+def _sum_positions(x):
+    n = x.shape[-3]
+    count = next(k for k in range(POSITION_SLICES, 0, -1) if n % k == 0)
+    slices = jnp.split(x, count, axis=-3)
+    total = functools.reduce(jnp.add, slices)
+    return _compared(total).sum(-3, keepdims=True)
+
+
+def _repeat_positions(v, n):
+    return jnp.broadcast_to(v, (*v.shape[:-3], n, *v.shape[-2:]))
+
+
+def _linear(function: Callable, transpose: Callable) -> Callable:
+    """`function(x, size)`, linear in x, with `transpose(cotangent, size)` backward.
+
+    Neither is differentiated itself, so that a derivative of the backward pass, forward
+    or backward, is that of the plain operations it is made of.
+    """
+    call = jax.custom_vjp(function, nondiff_argnums=(1,))
+    call.defvjp(
+        lambda x, size: (function(x, size), None),
+        lambda size, _, cotangent: (transpose(cotangent, size),),
+    )
+    return call
+
+
+_channel_repeat = _linear(_repeat_channels, lambda ct, _: _sum_channels(ct))
+_position_repeat = _linear(_repeat_positions, lambda ct, _: _sum_positions(ct))
+_position_sum = _linear(lambda x, _: _sum_positions(x), _repeat_positions)
+_unfused = _linear(lambda v, _: _compared(v), lambda ct, _: _compared(ct))
