@@ -80,18 +80,10 @@ FLAGS = "--model.batch-norm", "8"
 IMPATIENT = "--heartbeat-seconds", "10"
 
 
-def compiled():
-    """Where two processes keep what they compile."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(scratch() / "compiled_by_two"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-
-
 def start(workdir, *flags, devices=1):
     """Two processes of a run of tiny.py."""
     command = ["-m", "train", "fit", TINY, "--workdir", str(workdir), *FLAGS, *flags]
-    return start_several(2, [*command, "--distributed"], compiled(), devices)
+    return start_several(2, [*command, "--distributed"], devices=devices)
 
 
 def finish(processes):
@@ -119,7 +111,7 @@ def by_hand(workdir):
     return subprocess.run(
         ["sh", "-c", commands],
         cwd=REPO,
-        env=os.environ | compiled() | {"XLA_FLAGS": ""},
+        env=os.environ | {"XLA_FLAGS": ""},
         capture_output=True,
         text=True,
     )
@@ -146,7 +138,7 @@ def test_two_processes_use_what_they_trained(tmp_path, undisturbed):
     """One speaks and writes; every test image counts once."""
     workdir, _ = undisturbed
     use = ["-m", "support.several", "use", TINY, str(workdir), str(tmp_path), *FLAGS]
-    first, second = finish(start_several(2, use, compiled(), devices=1))
+    first, second = finish(start_several(2, use, devices=1))
     assert_used(first.out, tmp_path, workdir)
     assert [line for line in second.out.splitlines() if "[Gloo]" not in line] == []
 
