@@ -4,7 +4,7 @@ import atexit
 import os
 import tempfile
 
-from support.compiled import FOLDER, make_room
+from support.compile_cache import FOLDER, make_room
 
 # Also for the processes that tests start; before jax, which reads them when imported.
 os.environ["JAX_PLATFORMS"] = "cpu"

@@ -3,12 +3,12 @@
 XLA compiles a draw anew for every shape, which takes a network's initial values 10 s
 and more where drawing them takes less than one. Number i of a draw depends on its key
 and on i alone, so one program that draws `BLOCK` numbers from any i on serves all
-shapes, with the same bits.
+shapes, with the same bits. What is left is numpy's.
 """
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -21,28 +21,53 @@ from jax.interpreters.partial_eval import dce_jaxpr
 
 T = TypeVar("T")
 BLOCK = 1 << 15
-# By the names that jax's draws have in a traced program: (key, *bounds, shape, dtype).
+
+
+def _uniform(key: jax.Array, low: Any, high: Any, **of: Any) -> jax.Array:
+    return jax.random.uniform(key, **of, minval=low, maxval=high)
+
+
+# By the names that jax's draws have in a traced program.
 DRAWS: MappingProxyType[str, Callable[..., jax.Array]] = MappingProxyType(
     {
         "_normal": jax.random.normal,
-        "_uniform": lambda key, low, high, shape, dtype: jax.random.uniform(
-            key, shape, dtype, low, high
-        ),
+        "_uniform": _uniform,
         "_truncated_normal": jax.random.truncated_normal,
     }
 )
 
 
+def _broadcast(x: Any, *, shape, broadcast_dimensions, **_: Any) -> np.ndarray:
+    """`lax.broadcast_in_dim`."""
+    spread = np.ones(len(shape), int)
+    spread[list(broadcast_dimensions)] = np.shape(x)
+    return np.broadcast_to(np.reshape(x, spread), shape)
+
+
+# What numpy computes to the same bits, by the names of jax's operations.
+PLAIN: Mapping[str, Callable[..., np.ndarray]] = MappingProxyType(
+    {
+        "broadcast_in_dim": _broadcast,
+        "mul": lambda x, y, **_: np.multiply(x, y),
+        "copy": lambda x, **_: np.copy(x),
+    }
+)
+
+
 def evaluate(function: Callable[[], T]) -> T:
-    """`function()`, to the bits, compiling each kind of draw once.
+    """`function()` on the host, to the bits of an eager call.
 
     Only what the result needs is evaluated: of `model.init`, not the network. What is
-    no draw of float32 by jax's default generator is evaluated as jax does.
+    neither a draw of float32 by jax's default generator nor in `PLAIN` is jax's to
+    evaluate, which compiles it for each of its shapes.
+
+    Args:
+        function: returns a tree of arrays; traced once.
     """
     traced, shapes = jax.make_jaxpr(function, return_shape=True)()
     jaxpr, _ = dce_jaxpr(traced.jaxpr, [True] * len(traced.jaxpr.outvars))
     leaves = _evaluate(jaxpr, traced.consts, ())
-    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+    return jax.tree.unflatten(jax.tree.structure(shapes), map(np.asarray, leaves))
 
 
 def _evaluate(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
@@ -58,27 +83,34 @@ def _evaluate(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _run(equation: JaxprEqn, args: list[Any]) -> Sequence[Any]:
+def _run(equation: JaxprEqn, args: Sequence[Any]) -> Sequence[Any]:
     """What one equation returns."""
+    name, params = equation.primitive.name, equation.params
     if _is_draw(equation):
-        [shape] = (out.aval for out in equation.outvars)
-        return [_draw(equation.params["name"], shape.shape, *args)]
-    if equation.primitive.name == "jit":
-        inner = equation.params["jaxpr"]
-        return _evaluate(inner.jaxpr, inner.consts, args)
-    if equation.primitive.name == "checkpoint":
-        return _evaluate(equation.params["jaxpr"], (), args)
-    params = equation.primitive.get_bind_params(equation.params)
-    results = equation.primitive.bind(*args, **params)
+        return [_draw(params["name"], equation.outvars[0].aval.shape, *args)]
+    if name == "jit":
+        return _evaluate(params["jaxpr"].jaxpr, params["jaxpr"].consts, args)
+    if name == "checkpoint":
+        return _evaluate(params["jaxpr"], (), args)
+    if name in PLAIN and _is_float32(equation):
+        return [PLAIN[name](*args, **params)]
+    bound = equation.primitive.get_bind_params(params)
+    results = equation.primitive.bind(*args, **bound)
     return results if equation.primitive.multiple_results else [results]
 
 
+def _is_float32(equation: JaxprEqn) -> bool:
+    """Whether all that goes in or comes out is float32."""
+    atoms = (*equation.invars, *equation.outvars)
+    return all(atom.aval.dtype == jnp.float32 for atom in atoms)
+
+
 def _is_draw(equation: JaxprEqn) -> bool:
-    """Whether an equation draws float32 by the default generator, between scalars."""
+    """Whether it draws float32 by the default generator, between bounds for all."""
     if equation.params.get("name") not in DRAWS:
         return False
     key, *bounds = (atom.aval for atom in equation.invars)
-    [out] = (out.aval for out in equation.outvars)
+    [out] = (atom.aval for atom in equation.outvars)
     return (
         str(key.dtype) == "key<fry>"
         and key.shape == ()
@@ -89,30 +121,31 @@ def _is_draw(equation: JaxprEqn) -> bool:
     )
 
 
-def _draw(name: str, shape: tuple[int, ...], key: jax.Array, *bounds: Any) -> jax.Array:
+def _draw(name: str, shape: tuple[int, ...], key: jax.Array, *bounds: Any):
     """The numbers of a draw, block by block."""
     size, words = math.prod(shape), jax.random.key_data(key)
-    blocks = [_block(name, words, start, *bounds) for start in range(0, size, BLOCK)]
-    return jnp.asarray(np.concatenate(blocks)[:size].reshape(shape))
+    starts = map(np.uint32, range(0, size, BLOCK))
+    blocks = [np.asarray(_block(name, words, start, *bounds)) for start in starts]
+    return np.concatenate(blocks)[:size].reshape(shape)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _block(name: str, words: jax.Array, start: int, *bounds: jax.Array) -> jax.Array:
+def _block(name: str, words: jax.Array, start: jax.Array, *bounds: Any) -> jax.Array:
     """(BLOCK,): the numbers of a draw from number `start` on.
 
     Args:
         name: of the kind of draw.
         words: (2,) uint32, of its key.
-        start: < 2³².
+        start: () uint32.
         *bounds: of the kind.
     """
-    place = jnp.asarray(start, jnp.uint32)[None]
-    key = jax.random.wrap_key_data(jnp.concatenate([words, place]), impl=_PLACED)
+    placed = jnp.concatenate([words, start[None]])
+    key = jax.random.wrap_key_data(placed, impl=PLACED)
     return DRAWS[name](key, *bounds, shape=(BLOCK,), dtype=jnp.float32)
 
 
 def _placed_bits(data: jax.Array, bits: int, shape: tuple[int, ...]) -> jax.Array:
-    """jax's default generator, from some number of a draw on.
+    """The bits of jax's default generator, from some number of a draw on.
 
     Args:
         data: (3,) uint32, the words of a key and the first number's place.
@@ -122,21 +155,20 @@ def _placed_bits(data: jax.Array, bits: int, shape: tuple[int, ...]) -> jax.Arra
     first, second, start = data
     places = start + jax.lax.iota(jnp.uint32, math.prod(shape))
     same = functools.partial(jnp.broadcast_to, shape=places.shape)
-    high, low = threefry2x32_p.bind(
-        same(first), same(second), jnp.zeros_like(places), places
-    )
+    counts = jnp.zeros_like(places), places
+    high, low = threefry2x32_p.bind(same(first), same(second), *counts)
     return (high ^ low).reshape(shape)
 
 
-def _not_made(*args: Any) -> Any:
+def _refuse(*args: Any) -> Any:
     raise NotImplementedError("A key with a place is drawn from, and that is all.")
 
 
-_PLACED = define_prng_impl(
+PLACED = define_prng_impl(
     key_shape=(3,),
-    seed=_not_made,
-    split=_not_made,
-    fold_in=_not_made,
+    seed=_refuse,
+    split=_refuse,
+    fold_in=_refuse,
     random_bits=_placed_bits,
     name="placed_threefry",
     tag="placed",
