@@ -22,14 +22,15 @@ DEVICES = 4
 # Files that take minutes: they start first, so that no process is left with one alone.
 LONG = (
     "e2e/test_distributed.py",
-    "train/test_recipes_steps.py",
     "faults/test_resume.py",
-    "notebooks/test_notebooks.py",
     "e2e/test_imagenet.py",
+    "train/test_recipes_steps.py",
+    "golden/test_golden_networks.py",
     "golden/test_golden_trajectories.py",
-    "kernels/test_kernels.py",
-    "train/test_export.py",
+    "notebooks/test_notebooks.py",
     "e2e/test_first_light.py",
+    "kernels/test_kernels.py",
+    "export/test_export.py",
     "e2e/test_real_network.py",
     "prm/test_fast.py",
 )

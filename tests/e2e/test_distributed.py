@@ -31,6 +31,7 @@ from train import sharding
 from train.checkpoints.manager import Checkpoints
 
 # Processes, devices of each, mode: each goes on from what the one before it saved.
+SHORT = [(2, 2, "jit"), (2, 1, "pmap"), (1, 1, "jit")]
 CHAIN = [
     (1, 8, "jit"), (2, 2, "jit"), (4, 2, "jit"), (2, 2, "pmap"), (1, 8, "pmap"),
     (2, 1, "pmap"), (1, 1, "jit"),
@@ -53,7 +54,14 @@ def alone(steps):
         yield jax.device_get(state)
 
 
-@pytest.mark.parametrize("chain", [CHAIN, pytest.param(LONGER, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "chain",
+    [
+        SHORT,
+        *(pytest.param(chain, marks=pytest.mark.slow) for chain in (CHAIN, LONGER)),
+    ],
+    ids=len,
+)
 def test_processes_and_devices_compute_what_one_does_and_resume_each_other(
     tmp_path, x64, chain
 ):
@@ -165,7 +173,10 @@ def test_sigterm_to_one_saves_all_and_one_process_goes_on(tmp_path, undisturbed)
 
 
 # The first is whom the others report to; a frozen one is found by its silence.
-@pytest.mark.parametrize("number, lost", [(signal.SIGKILL, 0), (signal.SIGSTOP, 1)])
+@pytest.mark.parametrize(
+    "number, lost",
+    [(signal.SIGKILL, 0), pytest.param(signal.SIGSTOP, 1, marks=pytest.mark.slow)],
+)
 def test_a_lost_process_ends_the_others_who_say_so(tmp_path, undisturbed, number, lost):
     processes = start(tmp_path, *IMPATIENT)
     wait_for_step(tmp_path, 4, processes)
