@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from support.run import REPO
 
-import train.experiment
 from prm_flax import create_model
 from prm_flax.backbones.resnet import ResNet
 from train import sharding
 from train.cli import load_config
 from train.experiment import build
+from train.tasks import classification_setup
 from train.tasks.metrics import scalars
 
 FAMILIES = {
@@ -36,8 +36,8 @@ def small(name):
     )
 
 
-def one_block_a_stage(name, **options):
-    model = create_model(name, **options)
+def one_block_a_stage(*args, **options):
+    model = create_model(*args, **options)
     if isinstance(model, ResNet):
         return model.clone(depths=(1,) * len(model.depths))
 
@@ -53,7 +53,7 @@ def one_block_a_stage(name, **options):
 )
 def depth(request, monkeypatch):
     if request.param != "whole":
-        monkeypatch.setattr(train.experiment, "create_model", one_block_a_stage)
+        monkeypatch.setattr(classification_setup, "create_model", one_block_a_stage)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
