@@ -87,7 +87,8 @@ def _run(equation: JaxprEqn, args: Sequence[Any]) -> Sequence[Any]:
     """What one equation returns."""
     name, params = equation.primitive.name, equation.params
     if _is_draw(equation):
-        return [_draw(params["name"], equation.outvars[0].aval.shape, *args)]
+        out: Any = equation.outvars[0].aval
+        return [_draw(params["name"], out.shape, *args)]
     if name == "jit":
         return _evaluate(params["jaxpr"].jaxpr, params["jaxpr"].consts, args)
     if name == "checkpoint":
@@ -101,7 +102,7 @@ def _run(equation: JaxprEqn, args: Sequence[Any]) -> Sequence[Any]:
 
 def _is_float32(equation: JaxprEqn) -> bool:
     """Whether all that goes in or comes out is float32."""
-    atoms = (*equation.invars, *equation.outvars)
+    atoms: tuple[Any, ...] = (*equation.invars, *equation.outvars)
     return all(atom.aval.dtype == jnp.float32 for atom in atoms)
 
 
@@ -109,8 +110,8 @@ def _is_draw(equation: JaxprEqn) -> bool:
     """Whether it draws float32 by the default generator, between bounds for all."""
     if equation.params.get("name") not in DRAWS:
         return False
-    key, *bounds = (atom.aval for atom in equation.invars)
-    [out] = (atom.aval for atom in equation.outvars)
+    atoms: list[Any] = [*equation.invars, *equation.outvars]
+    key, *bounds, out = (atom.aval for atom in atoms)
     return (
         str(key.dtype) == "key<fry>"
         and key.shape == ()

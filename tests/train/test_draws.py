@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from support.hlo import compilations
+from support.nets import task
 
 from prm_flax import PRM, create_model
 from train import sharding
@@ -68,8 +69,8 @@ def test_draws_are_found_inside_transformed_modules(name):
 
 
 def resnet(seed, name="resnet50", ema=False):
-    model, optimizer = create_model(name, 1000), optax.sgd(0.1, 0.9)
-    return functools.partial(init_state, model, optimizer, (64, 64, 3), seed, ema=ema)
+    trained = task(create_model(name, 1000), image_shape=(64, 64, 3))
+    return functools.partial(init_state, trained, optax.sgd(0.1, 0.9), seed, ema=ema)
 
 
 def test_another_network_compiles_nothing():
