@@ -104,7 +104,7 @@ def _with_their_network(ours: Experiment) -> Experiment:
         step, mesh=mesh, in_specs=(whole, shared), out_specs=whole, check_vma=False
     )
     return ours._replace(
-        init=sharding.jit_init(mesh, init),
+        init=sharding.make_init(mesh, init),
         put=partial(jax.device_put, device=jax.NamedSharding(mesh, shared)),
         train_step=jax.jit(mapped, donate_argnums=0),
     )

@@ -4,25 +4,33 @@ import atexit
 import os
 import tempfile
 
-os.environ["JAX_PLATFORMS"] = "cpu"  # also for the processes that tests start
+from support.compile_cache import FOLDER, make_room
+
+# Also for the processes that tests start; before jax, which reads them when imported.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(FOLDER)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings
+from jax.experimental.compilation_cache import compilation_cache
 
 DEVICES = 4
 # Files that take minutes: they start first, so that no process is left with one alone.
 LONG = (
     "e2e/test_distributed.py",
-    "train/test_recipes_steps.py",
     "faults/test_resume.py",
-    "notebooks/test_notebooks.py",
     "e2e/test_imagenet.py",
+    "train/test_recipes_steps.py",
+    "golden/test_golden_networks.py",
     "golden/test_golden_trajectories.py",
-    "kernels/test_kernels.py",
-    "train/test_export.py",
+    "notebooks/test_notebooks.py",
     "e2e/test_first_light.py",
+    "kernels/test_kernels.py",
+    "export/test_export.py",
     "e2e/test_real_network.py",
     "prm/test_fast.py",
 )
@@ -56,6 +64,12 @@ settings.register_profile(
 settings.load_profile("prm_flax")
 
 
+def pytest_configure(config):
+    """Once, before xdist starts its processes."""
+    if not hasattr(config, "workerinput"):
+        make_room()
+
+
 def pytest_collection_modifyitems(items):
     """The long files first; otherwise as they are found."""
 
@@ -84,6 +98,19 @@ def strict_promotion():
 def devices(request):
     """The first 1, 2 and 4 of the fake devices."""
     return jax.devices()[: request.param]
+
+
+@pytest.fixture
+def compiled_anew():
+    """No program comes from the cache: for what its text, or its compiling, tells."""
+    _use_cache(False)
+    yield
+    _use_cache(True)
+
+
+def _use_cache(used):
+    jax.config.update("jax_enable_compilation_cache", used)
+    compilation_cache.reset_cache()  # jax looks at the setting once
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -159,7 +159,7 @@ def assemble(config: BaseConfig, mesh: Mesh, examples: Input) -> Experiment:
         schedule=schedule,
         steps_per_epoch=epoch,
         steps=config.epochs * epoch,
-        init=sharding.jit_init(mesh, init),
+        init=sharding.make_init(mesh, init),
         abstract_state=_abstract(mesh, init),
         put=functools.partial(parallel.put, mesh),
         train_step=parallel.train_step(mesh, train_step),

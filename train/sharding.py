@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from train.draws import evaluate
+
 AXIS = "data"
 
 
@@ -62,9 +64,9 @@ def put_state(mesh: Mesh, state: Any) -> Any:
     )
 
 
-def jit_init(mesh: Mesh, init: Callable[[], Any]) -> Callable[[], Any]:
-    """`init() -> state`, whole on every device from the start."""
-    return InMesh(mesh, jax.jit(init, out_shardings=replicated(mesh)))
+def make_init(mesh: Mesh, init: Callable[[], Any]) -> Callable[[], Any]:
+    """`init() -> state`, whole on every device; every process draws all of it."""
+    return lambda: put_state(mesh, evaluate(init))
 
 
 def jit_train_step(mesh: Mesh, step: Callable[[Any, Any], Any]):

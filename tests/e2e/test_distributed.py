@@ -31,6 +31,7 @@ from train import sharding
 from train.checkpoints.manager import Checkpoints
 
 # Processes, devices of each, mode: each goes on from what the one before it saved.
+SHORT = [(2, 2, "jit"), (2, 1, "pmap"), (1, 1, "jit")]
 CHAIN = [
     (1, 8, "jit"), (2, 2, "jit"), (4, 2, "jit"), (2, 2, "pmap"), (1, 8, "pmap"),
     (2, 1, "pmap"), (1, 1, "jit"),
@@ -53,7 +54,14 @@ def alone(steps):
         yield jax.device_get(state)
 
 
-@pytest.mark.parametrize("chain", [CHAIN, pytest.param(LONGER, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "chain",
+    [
+        SHORT,
+        *(pytest.param(chain, marks=pytest.mark.slow) for chain in (CHAIN, LONGER)),
+    ],
+    ids=len,
+)
 def test_processes_and_devices_compute_what_one_does_and_resume_each_other(
     tmp_path, x64, chain
 ):
@@ -80,18 +88,10 @@ FLAGS = "--model.batch-norm", "8"
 IMPATIENT = "--heartbeat-seconds", "10"
 
 
-def compiled():
-    """Where two processes keep what they compile."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(scratch() / "compiled_by_two"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-
-
 def start(workdir, *flags, devices=1):
     """Two processes of a run of tiny.py."""
     command = ["-m", "train", "fit", TINY, "--workdir", str(workdir), *FLAGS, *flags]
-    return start_several(2, [*command, "--distributed"], compiled(), devices)
+    return start_several(2, [*command, "--distributed"], devices=devices)
 
 
 def finish(processes):
@@ -119,7 +119,7 @@ def by_hand(workdir):
     return subprocess.run(
         ["sh", "-c", commands],
         cwd=REPO,
-        env=os.environ | compiled() | {"XLA_FLAGS": ""},
+        env=os.environ | {"XLA_FLAGS": ""},
         capture_output=True,
         text=True,
     )
@@ -146,7 +146,7 @@ def test_two_processes_use_what_they_trained(tmp_path, undisturbed):
     """One speaks and writes; every test image counts once."""
     workdir, _ = undisturbed
     use = ["-m", "support.several", "use", TINY, str(workdir), str(tmp_path), *FLAGS]
-    first, second = finish(start_several(2, use, compiled(), devices=1))
+    first, second = finish(start_several(2, use, devices=1))
     assert_used(first.out, tmp_path, workdir)
     assert [line for line in second.out.splitlines() if "[Gloo]" not in line] == []
 
@@ -173,7 +173,10 @@ def test_sigterm_to_one_saves_all_and_one_process_goes_on(tmp_path, undisturbed)
 
 
 # The first is whom the others report to; a frozen one is found by its silence.
-@pytest.mark.parametrize("number, lost", [(signal.SIGKILL, 0), (signal.SIGSTOP, 1)])
+@pytest.mark.parametrize(
+    "number, lost",
+    [(signal.SIGKILL, 0), pytest.param(signal.SIGSTOP, 1, marks=pytest.mark.slow)],
+)
 def test_a_lost_process_ends_the_others_who_say_so(tmp_path, undisturbed, number, lost):
     processes = start(tmp_path, *IMPATIENT)
     wait_for_step(tmp_path, 4, processes)

@@ -12,9 +12,17 @@ from prm_flax import create_model
 from prm_flax.interop.torch import from_state_dict, to_state_dict
 
 EVAL_FILES = golden.names("net_*_eval")
+# At the papers' size one network is enough for a change: the others' are there at 64².
+LARGE = [n for n in EVAL_FILES if "224x224" in n and "resnet18" not in n]
 STAGES = [n for n in EVAL_FILES if any(golden.load(n).under("stage"))]
 QUERIES = [n for n in EVAL_FILES if any(golden.load(n).under("query_rc"))]
 TRAIN = "net_prm_resnet18_64x64_b8_train"
+
+
+def quick_first(names):
+    """Files as parameters, the large ones for `make test-all`."""
+    slow = pytest.mark.slow
+    return [pytest.param(n, marks=slow if n in LARGE else ()) for n in names]
 
 
 @functools.cache
@@ -52,14 +60,14 @@ def assert_logits(got, file, share):
     assert np.abs(np.asarray(got) - want).max() <= share * want.std()
 
 
-@pytest.mark.parametrize("name", [*EVAL_FILES, TRAIN])
+@pytest.mark.parametrize("name", quick_first([*EVAL_FILES, TRAIN]))
 def test_parameters_follow_the_rule(name):
     file, (_, weights) = golden.load(name), network(name)
     first = weights[str(file.arrays["names"][0])].ravel()[:16]
     np.testing.assert_array_equal(first, file.arrays["check_first_parameter"])
 
 
-@pytest.mark.parametrize("name", EVAL_FILES)
+@pytest.mark.parametrize("name", quick_first(EVAL_FILES))
 def test_logits_float64(name, x64):
     logits, _, _ = evaluated(name, jnp.float64)
     assert logits.dtype == jnp.float64
@@ -77,7 +85,7 @@ def test_logits_float32(name):
     assert_logits(logits, golden.load(name), 1e-4)
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", quick_first(STAGES))
 def test_stages_float64(name, x64):
     _, features, _ = evaluated(name, jnp.float64)
     for k, want in golden.load(name).under("stage").items():
@@ -85,7 +93,7 @@ def test_stages_float64(name, x64):
         assert np.abs(got - want).max() <= 1e-8 * want.std()
 
 
-@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize("name", quick_first(QUERIES))
 def test_sown_maps_float64(name, x64):
     file = golden.load(name)
     _, _, sown = evaluated(name, jnp.float64)

@@ -92,11 +92,13 @@ def compiled_forward(images, devices):
     return jax.jit(forward, out_shardings=x.sharding).lower(tree, x).compile()
 
 
+@pytest.mark.usefixtures("compiled_anew")
 @pytest.mark.parametrize("images", [1, 2])
 def test_no_communication_when_a_run_lies_on_one_device(images, devices):
     assert hlo.collectives(compiled_forward(images, devices)) == set()
 
 
+@pytest.mark.usefixtures("compiled_anew")
 @pytest.mark.parametrize("images", [8, "global"])
 def test_a_run_on_several_devices_is_reduced_over_them(images):
     """The counterpart of the test above: the search finds what is there."""

@@ -20,9 +20,9 @@ def cells(path: Path, kind: str = "code"):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("look.ipynb", marks=needs_samples),
         "own_model.ipynb",
-        "compare.ipynb",
+        pytest.param("look.ipynb", marks=[needs_samples, pytest.mark.slow]),
+        pytest.param("compare.ipynb", marks=pytest.mark.slow),
     ],
 )
 def test_it_runs_from_top_to_bottom(name):

@@ -44,15 +44,10 @@ def scratch() -> Path:
 
 def start(command: str, *flags: str | Path, config: str = TINY, xla: str = ""):
     """Starts a command on a config; the process."""
-    # Every process compiles the same programs: the first keeps them for the others.
-    compiled = {
-        "JAX_COMPILATION_CACHE_DIR": str(scratch() / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
     return subprocess.Popen(
         [sys.executable, "-m", "train", command, config, *map(str, flags)],
         cwd=REPO,
-        env=os.environ | compiled | {"XLA_FLAGS": xla},
+        env=os.environ | {"XLA_FLAGS": xla},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

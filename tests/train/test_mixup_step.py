@@ -37,6 +37,7 @@ def test_the_result_does_not_depend_on_the_devices(devices, x64):
         np.testing.assert_allclose(c.reshape(a.shape), a, rtol=0, atol=1e-9)
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_devices_mix_without_telling_each_other_anything():
     mesh = sharding.make_mesh()
     mix = functools.partial(make_mix(0.2, 1.0), jax.random.key(0), shards=4)

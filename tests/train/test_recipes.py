@@ -1,8 +1,8 @@
 """The experiments on ImageNet are the paper's, each once."""
 
 import dataclasses
-import math
 
+import numpy as np
 import pytest
 from support.run import REPO
 
@@ -17,8 +17,6 @@ CONFIGS = {
     for path in sorted(FOLDER.glob("*.py"))
     if path.stem not in ("__init__", "recipe")
 }
-RESNETS = [name for name, config in CONFIGS.items() if "resnet" in config.model.name]
-MOBILE = [name for name in CONFIGS if name not in RESNETS]
 # Images of the training set over those of a batch.
 EPOCH = 1_281_167 // 256
 COMPARED = {f"{name}_resnet50" for name in ("se", "ge", "cbam", "sk", "gc", "sge")}
@@ -46,14 +44,18 @@ VARIANTS = {
 }
 
 
+def is_resnet(name):
+    """Whether a config's network is a ResNet; the others are mobile networks."""
+    return "resnet" in CONFIGS[name].model.name
+
+
 def test_all_networks_and_variants_are_there():
     assert CONFIGS.keys() == NETWORKS | VARIANTS.keys()
     assert len(NETWORKS) == 20 and set(list_models()) >= NETWORKS
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_a_network_is_the_one_of_its_name(name):
-    assert CONFIGS[name].model.name == name
+def test_a_network_is_the_one_of_its_name():
+    assert [name for name in NETWORKS if CONFIGS[name].model.name != name] == []
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -68,60 +70,78 @@ def test_a_variant_differs_in_what_it_studies_alone(name):
     assert variant.model == want != plain.model
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_what_all_share(name):
-    config: Config = CONFIGS[name]
-    assert config.data == Data(
-        source="imagenet2012",
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
-        flip=True,
-        image_size=224,
-        crop_area=(0.1, 1.0),
-        crop_aspect=(0.8, 1.25),
-        eval_resize=256,
-    )
-    assert (config.batch_size, config.model.batch_norm) == (256, 32)
+# What all share, and what a family has of its own.
+DATA = Data(
+    source="imagenet2012",
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    flip=True,
+    image_size=224,
+    crop_area=(0.1, 1.0),
+    crop_aspect=(0.8, 1.25),
+    eval_resize=256,
+)
+MODEL = {"batch_norm": 32, "ddof": None, "dtype": None}
+SGD = {
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "nesterov": False,
+    "label_smoothing": 0.0,
+    "ema": 0.0,
+    "accumulate": 1,
+}
+RESNET = {"epochs": 100, "weight_decay": 1e-4, "no_decay": set()}
+MOBILE = {
+    "epochs": 150,
+    "weight_decay": 4e-5,
+    "no_decay": {"prm", "depthwise", "norms", "biases"},
+}
+
+
+def recipe_of(config: Config):
+    """The fields of a config that the tables above give."""
     optim = config.optim
-    assert (optim.optimizer, optim.momentum, optim.nesterov) == ("sgd", 0.9, False)
-    assert (optim.label_smoothing, optim.ema, optim.accumulate) == (0.0, 0.0, 1)
-    assert config.model.ddof is None and config.model.dtype is None
+    return {
+        "data": config.data,
+        "batch_size": config.batch_size,
+        "model": {name: getattr(config.model, name) for name in MODEL},
+        "optim": {name: getattr(optim, name) for name in SGD},
+        "epochs": config.epochs,
+        "weight_decay": optim.weight_decay,
+        "no_decay": set(optim.no_decay),
+    }
 
 
-@pytest.mark.parametrize("name", RESNETS)
-def test_resnets_decay_everything(name):
-    optim = CONFIGS[name].optim
-    assert (optim.weight_decay, optim.no_decay) == (1e-4, ())
+def test_every_config_has_the_recipe_of_its_family():
+    shared = {"data": DATA, "batch_size": 256, "model": MODEL, "optim": SGD}
+    want = {name: shared | RESNET for name in CONFIGS if is_resnet(name)}
+    want |= {name: shared | MOBILE for name in CONFIGS if not is_resnet(name)}
+    assert {name: recipe_of(config) for name, config in CONFIGS.items()} == want
 
 
-@pytest.mark.parametrize("name", MOBILE)
-def test_mobile_networks_spare_prm_depthwise_norms_and_biases(name):
-    optim = CONFIGS[name].optim
-    assert optim.weight_decay == 4e-5
-    assert set(optim.no_decay) == {"prm", "depthwise", "norms", "biases"}
+def staircase(steps):
+    return 0.1 * 0.1 ** (steps // EPOCH // 30)
 
 
-def rate(name, step):
+def warm_cosine(steps):
+    t = (steps + 1) / EPOCH
+    cosine = 0.1 / 2 * (1 + np.cos(np.pi * (t - 5) / 145))
+    return np.where(steps < 5 * EPOCH, 0.1 * t / 5, cosine)
+
+
+def moments(epochs, within):
+    """Steps: some of each of some epochs."""
+    return np.add.outer(EPOCH * np.array(epochs), within).ravel()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_learning_rate_is_the_papers(name):
     config = CONFIGS[name]
     schedule = make_schedule(config.optim, config.epochs, EPOCH, config.batch_size)
-    return float(schedule(step))
-
-
-@pytest.mark.parametrize("name", RESNETS)
-@pytest.mark.parametrize("epoch", [0, 29, 30, 59, 60, 89, 90, 99])
-@pytest.mark.parametrize("i", [0, EPOCH - 1])
-def test_the_rate_of_resnets(name, epoch, i):
-    want = 0.1 * 0.1 ** (epoch // 30)
-    assert rate(name, epoch * EPOCH + i) == pytest.approx(want, rel=1e-5)
-    assert CONFIGS[name].epochs == 100
-
-
-@pytest.mark.parametrize("name", MOBILE)
-@pytest.mark.parametrize("epoch", [0, 1, 4, 5, 6, 77, 148, 149])
-@pytest.mark.parametrize("i", [0, 2501, EPOCH - 1])
-def test_the_rate_of_mobile_networks(name, epoch, i):
-    t = epoch + (i + 1) / EPOCH
-    cosine = 0.1 / 2 * (1 + math.cos(math.pi * (t - 5) / 145))
-    want = 0.1 * t / 5 if epoch < 5 else cosine
-    assert rate(name, epoch * EPOCH + i) == pytest.approx(want, rel=1e-4, abs=1e-7)
-    assert CONFIGS[name].epochs == 150
+    if is_resnet(name):
+        steps = moments([0, 29, 30, 59, 60, 89, 90, 99], [0, EPOCH - 1])
+        np.testing.assert_allclose(schedule(steps), staircase(steps), rtol=1e-5)
+    else:
+        steps = moments([0, 1, 4, 5, 6, 77, 148, 149], [0, 2501, EPOCH - 1])
+        want = warm_cosine(steps)
+        np.testing.assert_allclose(schedule(steps), want, rtol=1e-4, atol=1e-7)

@@ -1,4 +1,4 @@
-"""Two steps of each family of the paper's networks, by its recipe, at small size."""
+"""Two steps of each kind of the paper's blocks, by their recipe, at small size."""
 
 import contextlib
 import dataclasses
@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from support.run import REPO
 
+from prm_flax import create_model
+from prm_flax.backbones.resnet import ResNet
 from train import sharding
 from train.cli import load_config
 from train.experiment import build
+from train.tasks import classification_setup
 from train.tasks.metrics import scalars
 
 FAMILIES = {
@@ -33,8 +36,28 @@ def small(name):
     )
 
 
+def one_block_a_stage(*args, **options):
+    model = create_model(*args, **options)
+    if isinstance(model, ResNet):
+        return model.clone(depths=(1,) * len(model.depths))
+
+    class Shallow(type(model)):
+        stages = tuple(stage._replace(repeats=1) for stage in model.stages)
+
+    fields = {f.name: getattr(model, f.name) for f in dataclasses.fields(model)}
+    return Shallow(**{f: v for f, v in fields.items() if f not in ("parent", "name")})
+
+
+@pytest.fixture(
+    params=["one block a stage", pytest.param("whole", marks=pytest.mark.slow)]
+)
+def depth(request, monkeypatch):
+    if request.param != "whole":
+        monkeypatch.setattr(classification_setup, "create_model", one_block_a_stage)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-def test_two_steps(family):
+def test_two_steps(family, depth):
     experiment = build(small(FAMILIES[family]))
     state = experiment.init()
     first = jax.device_get(state.params)

@@ -229,6 +229,7 @@ def test_the_whole_batch_overflows_on_any_devices_and_in_any_parts(
     assert numbers(found[-1]) == (2**15, 1, 1, 3, 0, 0)
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_a_scaled_update_takes_no_memory_of_its_own():
     state = first(HALF, scale=2.0**16, ema=True)
     made = train_step(HALF, CHAIN, identity, ema=0.9)

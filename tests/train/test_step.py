@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.hlo import compilations
 from support.nets import Net, batch, init, new_state, new_step
 
 from train import sharding
@@ -90,26 +91,11 @@ def test_the_step_learns_its_batch():
     assert losses[-1] < 0.8 * losses[0]
 
 
-def compilations(function):
-    """How often XLA compiles while `function` runs."""
-    seen = []
-
-    def listen(event, seconds, **kwargs):
-        seen.append(event.endswith("backend_compile_duration"))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        function()
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-    return sum(seen)
-
-
 def test_it_compiles_once_also_after_the_metrics_are_emptied(devices):
     mesh, model = sharding.make_mesh(devices), Net()
     step = sharding.jit_train_step(mesh, new_step(model, ema=0.9))
     # The state as `fit` makes it, and as its log hands it back.
-    state = sharding.jit_init(mesh, functools.partial(init, model, ema=True))()
+    state = sharding.make_init(mesh, functools.partial(init, model, ema=True))()
     empty = sharding.put_state(mesh, Metrics.empty())
     batches = [sharding.put_batch(mesh, batch(number)) for number in range(3)]
 

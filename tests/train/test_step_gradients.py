@@ -105,17 +105,20 @@ def compiled(model, devices, images, **options):
     return step.lower(state, sharding.put_batch(mesh, batch(0, images))).compile()
 
 
+@pytest.mark.usefixtures("compiled_anew")
 @pytest.mark.parametrize("mix", [None, make_mix(0.4, 1.0)])
 def test_no_image_moves_to_another_device(mix):
     program = compiled(Net(), 4, 32, accumulate=2, shards=4, mix=mix)
     assert collectives(program) == {"all-reduce"}
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_parts_that_ignore_the_shares_would_move_images():
     program = compiled(Net(), 4, 32, accumulate=2, shards=1)
     assert collectives(program) > {"all-reduce"}
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_parts_need_less_memory():
     def memory(parts):
         program = compiled(Net(), 1, 512, accumulate=parts)

@@ -177,6 +177,7 @@ def test_a_bad_statistic_alone_is_bad(devices):
     assert finite(after.batch_stats)
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_the_guarded_update_takes_no_memory_of_its_own():
     """A second set of parameters would show at once."""
     model = Net()

@@ -109,6 +109,7 @@ def collectives(compiled):
     return [match.groups() for match in line.finditer(compiled.as_text())]
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_pmap_compiles_to_one_reduction_of_floats():
     model = Net()
     compiled = pmapped(model).lower(new_state(model), shares(0)).compile()
@@ -118,6 +119,7 @@ def test_pmap_compiles_to_one_reduction_of_floats():
     assert sum("f32[" in result for result, _ in found) == 1
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_jit_with_statistics_on_a_device_sends_only_sums():
     mesh, model = sharding.make_mesh(), Net()
     step = jax.jit(

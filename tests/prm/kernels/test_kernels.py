@@ -15,6 +15,9 @@ from prm_flax.prm.fast import BY_PLATFORM, by_kernel, on_each_device, plain_bran
 from prm_flax.prm.kernels.options import Branch, Options
 
 PLATFORMS = ("tpu", "gpu")
+# Each kind of case is there once for `make test`: stepwise, a kernel takes a while.
+SLOW = pytest.mark.slow
+GPU_FIRST = ["gpu", pytest.param("tpu", marks=SLOW)]
 DOT = Options()
 OPTIONS = {
     "dot": DOT,
@@ -115,7 +118,9 @@ def assert_is_the_definition(platform, case, bound=FLOAT32, leaves=slice(None)):
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("what", OPTIONS)
+@pytest.mark.parametrize(
+    "what", ["dot", *(pytest.param(o, marks=SLOW) for o in OPTIONS if o != "dot")]
+)
 def test_every_option_with_a_norm_before_and_a_sum_and_relu_after(platform, what):
     case = Case(options=OPTIONS[what]._replace(relu=True), runs=1, identity=True)
     assert_is_the_definition(platform, case)
@@ -123,15 +128,18 @@ def test_every_option_with_a_norm_before_and_a_sum_and_relu_after(platform, what
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("case", [
-    Case((9, 4, 6, 256), 64),
+    pytest.param(Case((9, 4, 6, 256), 64), marks=SLOW),
     Case((2, 1, 1, 8), 2),
-    Case((1, 17, 16, 16), 1),
+    pytest.param(Case((1, 17, 16, 16), 1), marks=SLOW),
 ], ids=str)  # fmt: skip
 def test_every_shape(platform, case):
     assert_is_the_definition(platform, case)
 
 
-@pytest.mark.parametrize("what", ["l1", "cosine", "no normalisation"])
+@pytest.mark.parametrize(
+    "what",
+    ["l1", *(pytest.param(o, marks=SLOW) for o in ("cosine", "no normalisation"))],
+)
 def test_a_map_that_a_gpu_reads_tile_by_tile(what):
     case = Case(
         (1, 33, 39, 16), 4, OPTIONS[what]._replace(relu=True), "float32", 1, True
@@ -139,6 +147,7 @@ def test_a_map_that_a_gpu_reads_tile_by_tile(what):
     assert_is_the_definition("gpu", case)
 
 
+@SLOW
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_a_norm_alone_before(platform):
     assert_is_the_definition(platform, Case(runs=1))
@@ -162,6 +171,7 @@ def test_half_precision_has_a_core_of_float32(platform):
     assert_is_the_definition(platform, case, leaves=slice(2, None))
 
 
+@SLOW
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_half_precision_is_rounded_where_separate_operations_round(platform):
     case = Case(options=Options(relu=True), dtype="bfloat16", runs=1, identity=True)
@@ -169,19 +179,21 @@ def test_half_precision_is_rounded_where_separate_operations_round(platform):
     assert same.mean() > 0.99
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("platform", GPU_FIRST)
 def test_constant_images_have_no_spread(platform):
     case = Case(features="constant")
     assert_is_the_definition(platform, case, leaves=slice(1))
     assert all(np.isfinite(leaf).all() for leaf in by(platform, case))
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("platform", GPU_FIRST)
 def test_the_first_of_equal_positions_is_the_query(platform):
     assert_is_the_definition(platform, Case(features="a tie"))
 
 
-@pytest.mark.parametrize("runs", [1, 4], ids=["one run", "a run a device"])
+@pytest.mark.parametrize(
+    "runs", [pytest.param(1, marks=SLOW), 4], ids=["one run", "a run a device"]
+)
 def test_devices_take_their_images_alone(runs):
     case = Case((8, 3, 5, 32), 8, Options(relu=True), runs=runs, identity=True)
     mesh = Mesh(np.array(jax.devices()[:4]), ("data",))

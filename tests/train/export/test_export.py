@@ -14,6 +14,7 @@ from support.run import TINY, run, uninterrupted
 from prm_flax import create_model
 from prm_flax.interop import safetensors
 from train.cli import load_config, main
+from train.draws import evaluate
 from train.experiment import build
 from train.export.command import export
 from train.export.load import load
@@ -47,7 +48,8 @@ assert not set({FORBIDDEN!r}) & set(sys.modules)
 def network(**options):
     options = {"num_classes": 3, "stem": "3x3"} | options
     model = create_model("prm_resnet14", **options)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))
+    images = jnp.zeros((1, *SHAPE))
+    variables = evaluate(lambda: model.init(jax.random.key(0), images))
     classes = ("a", "b", "c")
     return TrainedNetwork(
         "prm_resnet14", options, variables, (0.5,), (0.25,), SHAPE, classes
