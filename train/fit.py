@@ -13,11 +13,10 @@ from train.data.input import Batch
 from train.data.prefetch import Feed
 from train.distributed import on_first, say
 from train.experiment import Experiment, build
-from train.hooks import TrainHooks
+from train.hooks import TrainHooks, profiled
 from train.initialization import first_state, has_saved, read_init
 from train.loop import Cadence, Clock, Loop
 from train.preemption import stop_on_signal
-from train.profile import profiled
 from train.report import write_report
 from train.scalars import Scalars
 from train.state import TrainState

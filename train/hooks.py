@@ -1,10 +1,12 @@
-"""What happens while training: reports, evaluations, saves (the loop's hooks)."""
+"""What happens while training: reports, evaluations and saves; traces."""
 
 import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -19,6 +21,11 @@ from train.nonfinite import check_finite
 from train.preemption import Stop
 from train.scalars import Scalars
 from train.state import TrainState
+
+# Steps of a start that are not traced: compilation and the first batches.
+AFTER = 10
+
+Step = Callable[[Any, Any], Any]
 
 
 @dataclasses.dataclass
@@ -164,3 +171,51 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes}:{rest:02d}"
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+@contextlib.contextmanager
+def profiled(step: Step, steps: int, folder: Path, say=print) -> Iterator[Step]:
+    """A step that traces some of its calls.
+
+    Args:
+        step: `step(state, batch) -> state`.
+        steps: how many calls, after the first ten; 0 for none.
+        folder: where the trace is written; TensorBoard and Perfetto show it.
+        say: told where the trace is.
+
+    Yields:
+        The step to use in its place; a trace still open at the end is closed.
+    """
+    if not steps:
+        yield step
+        return
+    trace = _Trace(step, steps, folder, say)
+    try:
+        yield trace
+    finally:
+        trace.stop()
+
+
+class _Trace:
+    def __init__(self, step: Step, steps: int, folder: Path, say):
+        self.step, self.steps, self.folder, self.say = step, steps, folder, say
+        self.calls, self.running = 0, False
+
+    def __call__(self, state, batch):
+        if self.calls == AFTER:
+            jax.block_until_ready(state)
+            jax.profiler.start_trace(self.folder)
+            self.running = True
+        with jax.profiler.StepTraceAnnotation("train", step_num=self.calls):
+            state = self.step(state, batch)
+        self.calls += 1
+        if self.calls == AFTER + self.steps:
+            jax.block_until_ready(state)
+            self.stop()
+        return state
+
+    def stop(self) -> None:
+        if self.running:
+            self.running = False
+            jax.profiler.stop_trace()
+            self.say(f"trace of {self.calls - AFTER} steps: {self.folder}")

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import pytest
 
-from train.profile import AFTER, profiled
+from train.hooks import AFTER, profiled
 
 
 def run(folder, calls, steps, said):
