@@ -10,7 +10,7 @@ from train.checkpoints.manager import Checkpoints
 from train.checkpoints.steps import Steps
 from train.config import BaseConfig
 from train.data.input import Batch
-from train.data.prefetch import Feed
+from train.data.prefetch import DevicePrefetch
 from train.distributed import on_first, say
 from train.experiment import Experiment, build
 from train.hooks import TrainHooks, profiled
@@ -115,7 +115,7 @@ def _start(
     return state, Clock(notes["train_seconds"])
 
 
-def _feed(experiment: Experiment, start: int) -> Feed:
+def _feed(experiment: Experiment, start: int) -> DevicePrefetch:
     """The training batches from step `start` on, on the devices."""
 
     def put(batch: Batch) -> dict[str, jax.Array]:
@@ -123,7 +123,7 @@ def _feed(experiment: Experiment, start: int) -> Feed:
         used = {name: batch[name] for name in experiment.task.shapes(0)}
         return experiment.put(used)
 
-    return Feed(experiment.input.train(start, experiment.steps), put)
+    return DevicePrefetch(experiment.input.train(start, experiment.steps), put)
 
 
 def _introduce(experiment: Experiment, run: TrainHooks) -> None:

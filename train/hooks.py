@@ -12,7 +12,7 @@ import jax
 
 from train import sharding
 from train.checkpoints.manager import Checkpoints
-from train.data.prefetch import Feed
+from train.data.prefetch import DevicePrefetch
 from train.distributed import any_process, on_first, say
 from train.evaluate import Stopped, evaluate, weights_of
 from train.experiment import Experiment, parameter_count
@@ -50,7 +50,7 @@ class TrainHooks:
     scalars: Scalars
     clock: Clock
     stop: Stop
-    feed: Feed
+    feed: DevicePrefetch
     still_ours: Callable[[], None]
     last_step: int
     last_time: float = dataclasses.field(default_factory=time.perf_counter)

@@ -46,7 +46,7 @@ def prefetch(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-class Feed:
+class DevicePrefetch:
     """Takes batches to the devices ahead of the step that uses them.
 
     While the devices compute a step, the next step's images travel (double

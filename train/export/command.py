@@ -41,7 +41,12 @@ def export_run(config: Config, what: Export) -> int:
 
 def trained(experiment: Experiment, average: bool = False) -> TrainedNetwork:
     """The network of a run's last checkpoint, or the moving average of its weights."""
-    task: Any = experiment.task  # a classification: only such a network is exported
+    task: Any = experiment.task
+    if not hasattr(task, "network"):
+        raise ValueError(
+            f"export writes classifiers, this is a {type(task).__name__}: its weights "
+            "are in the run's folder."
+        )
     kinds = weights_of(restore(experiment))
     variables = kinds["ema" if average else "test"].variables
     return task.network(variables=jax.device_get(variables))

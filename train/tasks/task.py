@@ -177,8 +177,14 @@ class Task(Protocol):
             examples: as `Input.read` or `Input.sample` give them.
             names: one each.
             truth: as `Input.sample` gives it, if it is known.
+
+        Raises:
+            ValueError: the task cannot show any.
         """
-        ...
+        raise ValueError(
+            f"`predict` shows what a task's `show` says, {type(self).__name__} has "
+            "none: train/tasks/task.py says what it returns."
+        )
 
     def save(self, path: Path, variables: Mapping[str, Any]) -> None:
         """Writes weights into a file, with what is needed to use them."""

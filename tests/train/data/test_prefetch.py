@@ -3,7 +3,7 @@
 import pytest
 
 from train.data import prefetch as module
-from train.data.prefetch import Feed
+from train.data.prefetch import DevicePrefetch
 
 
 class Clock:
@@ -29,13 +29,13 @@ def numbers(count, seen):
 
 
 def test_all_batches_come_in_order():
-    feed = Feed(numbers(7, []), put=lambda batch: batch["number"] * 10)
+    feed = DevicePrefetch(numbers(7, []), put=lambda batch: batch["number"] * 10)
     assert list(feed) == [0, 10, 20, 30, 40, 50, 60]
 
 
 def test_the_next_batch_is_on_its_way_while_one_is_used():
     put = []
-    feed = Feed(numbers(5, []), put=put.append, ahead=2)
+    feed = DevicePrefetch(numbers(5, []), put=put.append, ahead=2)
     batches = iter(feed)
     for used in range(1, 6):
         next(batches)
@@ -48,14 +48,14 @@ def test_waiting_is_counted_since_the_last_question(clock):
             clock.now += 2
             yield batch
 
-    feed = Feed(slow(), put=lambda batch: batch)
+    feed = DevicePrefetch(slow(), put=lambda batch: batch)
     list(feed)
     assert feed.take_waited() == 3 * 2
     assert feed.take_waited() == 0
 
 
 def test_using_a_batch_is_not_waiting(clock):
-    feed = Feed(numbers(3, []), put=lambda batch: batch)
+    feed = DevicePrefetch(numbers(3, []), put=lambda batch: batch)
     for _ in feed:
         clock.now += 2
     assert feed.take_waited() == 0
@@ -72,7 +72,7 @@ def test_closing_ends_the_source():
         finally:
             ended.append(True)
 
-    feed = Feed(source(), put=lambda batch: batch)
+    feed = DevicePrefetch(source(), put=lambda batch: batch)
     next(iter(feed))
     feed.close()
     assert ended == [True]
