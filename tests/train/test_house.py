@@ -9,6 +9,7 @@ import pytest
 from support.run import REPO
 
 FILES = sorted((REPO / "train").rglob("*.py"))
+PACKAGES = ("prm_flax", "train", "configs", "benchmarks", "studies")
 # What is short for a reason of its own: a package's docstring, the program's door, and
 # the file that `export` copies beside a program.
 SHORT = ("__init__.py", "__main__.py", "load.py")
@@ -23,7 +24,11 @@ def module_of(path: Path) -> str:
     return name.removesuffix(".__init__")
 
 
-MODULES = {module_of(path): path for path in FILES}
+MODULES = {
+    module_of(path): path
+    for package in PACKAGES
+    for path in (REPO / package).rglob("*.py")
+}
 
 
 def imports(path: Path) -> set[str]:
