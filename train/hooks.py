@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -116,9 +117,8 @@ class TrainHooks:
                     self._evaluate(kind, step, weights)
         self.last_time += time.perf_counter() - began
         scores = self._scores()
-        return step in scores and scores[step] > max(
-            (score for other, score in scores.items() if other != step), default=-1.0
-        )
+        others = (score for other, score in scores.items() if other != step)
+        return step in scores and scores[step] > max(others, default=-math.inf)
 
     def _evaluate(self, kind: str, step: int, state: TrainState) -> None:
         e = self.experiment
