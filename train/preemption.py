@@ -6,15 +6,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
-import jax
-from jax.experimental import multihost_utils
-
+# jax is imported where it is needed: Ctrl-C is answered, and workers start, before it.
 LINE = "stopped (Ctrl-C). A run goes on from its last checkpoint: the same command."
 
 # What reaches all processes of a run.
 SENT_TO_ALL = (signal.SIGINT, signal.SIGTERM)
 
-# What is done before the process ends; see message_if_killed.py.
+# What is done before the process ends; see `train.distributed`.
 before_leaving: list[Callable[[], object]] = []
 
 
@@ -96,6 +94,8 @@ class StopTogether(Stop):
 
     def after(self, step: int) -> bool:
         """Whether the processes have agreed on this step."""
+        from jax.experimental import multihost_utils
+
         if multihost_utils.reached_preemption_sync_point(step):
             self.signal = self.signal or signal.SIGTERM
         return bool(self)
@@ -104,6 +104,8 @@ class StopTogether(Stop):
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[Stop]:
     """Notes SIGTERM and SIGINT instead of dying; a second one ends at once."""
+    import jax
+
     if jax.process_count() > 1:
         with (
             keyboard_interrupts(),

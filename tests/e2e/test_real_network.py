@@ -1,6 +1,7 @@
 """The public MobileNetV2 on twenty photos, alone and with PRMs put into it."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -16,7 +17,6 @@ from train.cli import load_config, main
 from train.config import Init
 from train.experiment import build
 from train.initialization import first_state, read_init
-from train.predict import look
 
 pytestmark = needs_samples
 PLAIN = "configs/imagenet/mobilenet_v2.py"
@@ -36,8 +36,10 @@ def seen(path, *new):
     e = built(path, *new)
     state = first_state(e, read_init(e))
     images, labels = e.input.sample(20)
-    logits = np.asarray(e.predict_step(jax.device_get(state), {"image": images}))
-    return logits, look(e, state, images)[1], labels
+    state = jax.device_get(state)
+    logits = np.asarray(e.predict_step(state, {"image": images}))
+    predict = functools.partial(e.predict_step, state)
+    return logits, e.task.look(predict, state.variables, images)[1], labels
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.slow  # ten kills while saving, and one of ImageNet's, guard a change
 def test_killed_at_every_moment(tmp_path):
     want = (
         uninterrupted()
@@ -107,7 +108,7 @@ def no_room_for(process, size):
 
 # Too little for the arrays of a save; too little for a line of scalars.jsonl.
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit is Linux's")
-@pytest.mark.parametrize("size", [100_000, 10])
+@pytest.mark.parametrize("size", [100_000, pytest.param(10, marks=pytest.mark.slow)])
 def test_the_disk_is_full(tmp_path, size):
     process = start("fit", "--workdir", tmp_path)
     wait_until(lambda: logged(tmp_path, 4), process)

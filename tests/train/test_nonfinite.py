@@ -162,7 +162,7 @@ def test_it_takes_a_state_and_a_batch_on_several_devices():
     assert message.endswith("images: 105")
 
 
-@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("remat", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_prm_inside_a_network_is_named(remat):
     model = create_model("prm_resnet14", 5, stem="3x3", remat=remat)
     state = jax.jit(lambda: init_state(task(model), OPTIMIZER, 0))()

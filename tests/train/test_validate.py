@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from train.config import Config, Data, Init, Model, Optim
+from train.experiment import check_options
 from train.validate import (
     RULES,
     check_channels,
@@ -15,7 +16,6 @@ from train.validate import (
     check_dtype,
     check_images,
     check_known,
-    check_shares,
 )
 
 NAN, INF = math.nan, math.inf
@@ -121,10 +121,10 @@ def test_the_centre_fits_into_the_resized_image():
 @pytest.mark.parametrize("field", ["batch_size", "eval_batch_size"])
 def test_batches_divide_among_the_devices(field):
     good = Config(name="run", batch_size=64, eval_batch_size=64)
-    check_shares(good, devices=8)
+    check_options(good, devices=8)
     config = changed(field, 30, good)
     with pytest.raises(ValueError, match=rf"^{field} must .* 30 .*next is 32\."):
-        check_shares(config, devices=8)
+        check_options(config, devices=8)
 
 
 def test_a_batch_is_not_larger_than_the_set():
@@ -136,42 +136,42 @@ def test_a_batch_is_not_larger_than_the_set():
 @pytest.mark.parametrize("run", [3, 512, 0, -1])
 def test_a_batch_is_a_multiple_of_a_statistics_images(run):
     with pytest.raises(ValueError, match=rf"model\.batch_norm.*256 and {run}\."):
-        check_shares(changed("model.batch_norm", run), devices=1)
+        check_options(changed("model.batch_norm", run), devices=1)
 
 
 @pytest.mark.parametrize("run", ["global", 1, 32, 256])
 def test_a_batch_of_whole_statistics(run):
-    check_shares(changed("model.batch_norm", run), devices=1)
+    check_options(changed("model.batch_norm", run), devices=1)
 
 
 @pytest.mark.parametrize("parts, devices", [(2, 4), (8, 1)])
 def test_parts_hold_whole_statistics(parts, devices):
     config = changed("model.batch_norm", 32, changed("optim.accumulate", parts))
-    check_shares(config, devices)
+    check_options(config, devices)
     twice = changed("optim.accumulate", 2 * parts, config)
     with pytest.raises(ValueError, match=r"whole statistics: .* 32 images a statistic"):
-        check_shares(twice, devices)
+        check_options(twice, devices)
 
 
 def test_pmap_needs_statistics_that_lie_on_a_device():
     pmap = changed("parallel", "pmap")
-    check_shares(changed("model.batch_norm", 32, pmap), devices=8)
+    check_options(changed("model.batch_norm", 32, pmap), devices=8)
     with pytest.raises(ValueError, match=r"pmap needs .*32 images a device.*'global'"):
-        check_shares(pmap, devices=8)
+        check_options(pmap, devices=8)
     with pytest.raises(ValueError, match=r"pmap needs .*32 images a device.*got 64"):
-        check_shares(changed("model.batch_norm", 64, pmap), devices=8)
+        check_options(changed("model.batch_norm", 64, pmap), devices=8)
 
 
 def test_parts_cannot_have_statistics_of_the_whole():
     with pytest.raises(ValueError, match=r"accumulate 4 needs .* at most 64 here"):
-        check_shares(changed("optim.accumulate", 4), devices=1)
+        check_options(changed("optim.accumulate", 4), devices=1)
 
 
 @pytest.mark.parametrize("field", ["data.mixup", "data.cutmix"])
 def test_mixing_pairs_the_images_of_a_device(field):
-    check_shares(changed(field, 0.2), devices=128)
+    check_options(changed(field, 0.2), devices=128)
     with pytest.raises(ValueError, match="even number of images, got 1"):
-        check_shares(changed(field, 0.2), devices=256)
+        check_options(changed(field, 0.2), devices=256)
 
 
 def test_the_classes_are_the_datas():

@@ -30,8 +30,8 @@ from train.validate import (
 def check(config: Config, devices: int) -> None:
     """Raises ValueError for a network, source or batch that cannot be."""
     check_known("data.source", config.data.source, SOURCES)
-    create_model(config.model.name, 1, **model_options(config.model))
     check_statistics(config, config.batch_size // devices)
+    create_model(config.model.name, 1, **model_options(config.model))
     check_mixing(config, config.batch_size // devices)
 
 

@@ -35,9 +35,8 @@ def tiny(**changes):
 def test_the_step_is_that_of_fit(four_devices):
     config = tiny()
     experiment = build(config)
-    shape = experiment.input.image_shape
     traced = experiment.train_step.trace(
-        experiment.abstract_state, compiling._batch(config, experiment.mesh, shape)
+        experiment.abstract_state, compiling._batch(experiment)
     )
     made = build_step(config, FOUR, config.batch_size // 4)
     same = made.compiled.as_text() == traced.lower().as_text()

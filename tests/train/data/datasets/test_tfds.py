@@ -212,7 +212,7 @@ def test_a_label_without_a_class_is_no_bad_image(folder, label):
 @pytest.mark.parametrize(
     ("message", "rule"),
     [
-        (b"\xff", "record 0 of .*cut off"),
+        (b"\xff", "record 0 of .*must be a tf.train.Example"),
         (b"", "'image' must be one bytes: got 0 values"),
         (encode_example({"image": [1], "label": [1]}), "'image' must be one bytes"),
         (encode_example({"image": [b""]}), "'label' must be one int.*features image"),
