@@ -31,7 +31,9 @@ def trained_by_pmap(model, steps=3, **options):
     """The state of each device."""
     state, step = new_state(model), pmapped(model, **options)
     for number in range(steps):
-        every = step(state, shares(number))
+        # One at a time: collectives of several in flight can wait for each other on
+        # fewer cores than devices, until XLA ends the process.
+        every = jax.block_until_ready(step(state, shares(number)))
         state = jax.tree.map(lambda leaf: leaf[0], every)
     return every
 
@@ -41,7 +43,8 @@ def trained_by_jit(model, steps=3, **options):
     state = sharding.put_state(mesh, new_state(model))
     step = sharding.jit_train_step(mesh, new_step(model, **options))
     for number in range(steps):
-        state = step(state, sharding.put_batch(mesh, batch(number)))
+        placed = sharding.put_batch(mesh, batch(number))
+        state = jax.block_until_ready(step(state, placed))
     return state
 
 
