@@ -162,7 +162,7 @@ def _placed_bits(data: jax.Array, bits: int, shape: tuple[int, ...]) -> jax.Arra
 
 
 def _refuse(*args: Any) -> Any:
-    raise NotImplementedError("A key with a place is drawn from, and that is all.")
+    raise TypeError("a key with a place is drawn from: it has no seed and no split.")
 
 
 PLACED = define_prng_impl(

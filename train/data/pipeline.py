@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +20,29 @@ from train.data.records.base import Records, RecordSplits
 from train.data.workers import check_shared_memory, stream
 
 
+class SplitInput:
+    """What an `Input` says of its two splits, whatever holds them."""
+
+    splits: Any
+
+    @property
+    def train_images(self) -> int:
+        """Images to train on."""
+        return len(self.splits.train)
+
+    @property
+    def test_images(self) -> int:
+        """Images to test on."""
+        return len(self.splits.test)
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Of the lists of training and of test images."""
+        return self.splits.train.digest, self.splits.test.digest
+
+
 @dataclass(frozen=True, eq=False)
-class ArrayInput:
+class ArrayInput(SplitInput):
     """An `Input` of arrays.
 
     Attributes:
@@ -56,21 +78,6 @@ class ArrayInput:
         """Shape (h, w, c) of one image."""
         return self.splits.train.image_shape
 
-    @property
-    def train_images(self) -> int:
-        """Images to train on."""
-        return len(self.splits.train)
-
-    @property
-    def test_images(self) -> int:
-        """Images to test on."""
-        return len(self.splits.test)
-
-    @property
-    def digests(self) -> tuple[str, str]:
-        """Of the lists of training and of test images."""
-        return self.splits.train.digest, self.splits.test.digest
-
     def train(self, start: int, stop: int) -> Generator[Batch]:
         """This process's rows of the batches of steps start..stop - 1."""
         make = TrainBatches(
@@ -100,7 +107,7 @@ class ArrayInput:
 log = logging.getLogger("train")
 
 
-class RecordInput:
+class RecordInput(SplitInput):
     """An `Input` of image files, decoded in worker processes.
 
     Args:
@@ -163,21 +170,6 @@ class RecordInput:
     def image_shape(self) -> tuple[int, int, int]:
         """Shape (h, w, c) of one image, as the network gets it."""
         return self.sizes.image_size, self.sizes.image_size, 3
-
-    @property
-    def train_images(self) -> int:
-        """Images to train on."""
-        return len(self.splits.train)
-
-    @property
-    def test_images(self) -> int:
-        """Images to test on."""
-        return len(self.splits.test)
-
-    @property
-    def digests(self) -> tuple[str, str]:
-        """Of the lists of training and of test images."""
-        return self.splits.train.digest, self.splits.test.digest
 
     def train(self, start: int, stop: int) -> Generator[Batch]:
         """This process's rows of the batches of steps start..stop - 1."""
