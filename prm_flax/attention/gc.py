@@ -88,8 +88,9 @@ class _LayerNorm(nn.Module):
     def __call__(self, z: Float[Array, "b 1 1 c"]) -> Float[Array, "b 1 1 c"]:
         # The axes of length one are in the shape, as in PyTorch's.
         init, shape = nn.initializers, z.shape[1:]
-        scale = self.param("scale", init.ones, shape, self.param_dtype).astype(z.dtype)
-        bias = self.param("bias", init.zeros, shape, self.param_dtype).astype(z.dtype)
+        scale = self.param("scale", init.ones, shape, self.param_dtype)
+        bias = self.param("bias", init.zeros, shape, self.param_dtype)
+        scale, bias = (leaf.astype(z.dtype)[None] for leaf in (scale, bias))
         centred = z - z.mean(-1, keepdims=True)
         variance = jnp.square(centred).mean(-1, keepdims=True)
         return centred * lax.rsqrt(variance + self.epsilon) * scale + bias

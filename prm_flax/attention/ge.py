@@ -11,11 +11,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from prm_flax.attention.common import check_positive, enter
+from prm_flax.layers.explicit import on_whole_maps
 
 
 class GE(nn.Module):
@@ -56,8 +56,13 @@ class GE(nn.Module):
         if self.extent == 0:
             context = x.mean((1, 2), keepdims=True)
         else:
-            context = enlarged(window_means(x, self.extent), *x.shape[1:3])
+            context = on_whole_maps(lambda x: windows(x, self.extent), x)(x)
         return (x * jax.nn.sigmoid(context)).astype(dtype)
+
+
+def windows(x: Float[Array, "b h w c"], extent: int) -> Float[Array, "b h w c"]:
+    """Around each place the mean over its window."""
+    return enlarged(window_means(x, extent), *x.shape[1:3])
 
 
 def window_means(
@@ -67,20 +72,20 @@ def window_means(
     window, stride, pad = 2 * extent - 1, extent, (extent - 1, extent - 1)
     sums = nn.pool(x, 0.0, lax.add, (window, window), (stride, stride), (pad, pad))
     rows, columns = (_covered(length, extent) for length in x.shape[1:3])
-    return sums / jnp.asarray(np.outer(rows, columns)[..., None], x.dtype)
+    return sums / jnp.outer(rows, columns)[None, ..., None].astype(x.dtype)
 
 
-def _covered(length: int, extent: int) -> np.ndarray:
+def _covered(length: Any, extent: int) -> Int[Array, "windows"]:
     """How many of `length` pixels each window covers."""
-    middle = np.arange(0, length, extent)
-    first = np.maximum(middle - extent + 1, 0)
-    last = np.minimum(middle + extent - 1, length - 1)
+    middle = jnp.arange((length - 1) // extent + 1) * extent
+    first = jnp.maximum(middle - extent + 1, 0)
+    last = jnp.minimum(middle + extent - 1, length - 1)
     return last - first + 1
 
 
 def enlarged(
-    x: Float[Array, "b rows columns c"], h: int, w: int
-) -> Float[Array, "b {h} {w} c"]:
+    x: Float[Array, "b rows columns c"], h: Any, w: Any
+) -> Float[Array, "b h w c"]:
     """Row i of h takes row ⌊i·rows/h⌋, columns alike."""
     rows, columns = x.shape[1:3]
-    return x[:, np.arange(h) * rows // h][:, :, np.arange(w) * columns // w]
+    return x[:, jnp.arange(h) * rows // h][:, :, jnp.arange(w) * columns // w]

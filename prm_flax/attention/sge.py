@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from prm_flax.attention.common import check_positive, enter
+from prm_flax.layers.explicit import on_whole_maps
 from prm_flax.prm import fast
 from prm_flax.prm.functional import mean, normalized
 from prm_flax.prm.similarity import dot
@@ -61,10 +62,19 @@ class SGE(nn.Module):
         init, size = nn.initializers, (self.groups,)
         lam = self.param("lam", init.zeros, size, self.param_dtype).astype(x.dtype)
         xi = self.param("xi", init.ones, size, self.param_dtype).astype(x.dtype)
-        b, h, w, c = x.shape
-        groups = x.reshape(b, h * w, self.groups, c // self.groups)
-        gate = jax.nn.sigmoid(lam * likeness(groups) + xi)
-        return (groups * gate[..., None]).reshape(x.shape).astype(dtype)
+        return on_whole_maps(enhanced, x)(x, lam, xi).astype(dtype)
+
+
+def enhanced(
+    x: Float[Array, "b h w C"], lam: Float[Array, "*g"], xi: Float[Array, "*g"]
+) -> Float[Array, "b h w C"]:
+    """Each group of channels times its gate."""
+    b, h, w, c = x.shape
+    g = lam.shape[0]
+    # In two steps: a mesh of explicit axes refuses to merge and split at once.
+    groups = x.reshape(b, h * w, c).reshape(b, h * w, g, c // g)
+    gate = jax.nn.sigmoid(lam[None, None] * likeness(groups) + xi[None, None])
+    return (groups * gate[..., None]).reshape(b, h * w, c).reshape(x.shape)
 
 
 def likeness(x: Float[Array, "b n g c"]) -> Float[Array, "b n g"]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from prm_flax.attention.common import check_positive, enter, reduced
-from prm_flax.layers.basic import GlobalAveragePool, Layers, ReLU
+from prm_flax.layers.basic import GlobalAveragePool, Layers, ReLU, relu
 from prm_flax.layers.norm import Statistics
 
 
@@ -99,7 +99,7 @@ class SK(nn.Module):
         layers, hidden = self._layers(z.dtype), reduced(self.features, self.reduction)
         z = layers.conv(hidden, 1, "conv_fc1")(z[:, None, None])
         # A function, and so free by the paper's counter, as in the network it counted.
-        z = nn.relu(layers.norm("bn_fc1")(z, train))
+        z = relu(layers.norm("bn_fc1")(z, train))
         z = layers.conv(2 * self.features, 1, "conv_fc2")(z)
         return jax.nn.softmax(jnp.stack(jnp.split(z, 2, axis=-1)), axis=0)
 

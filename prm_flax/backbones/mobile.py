@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_flax.backbones.slot import Recalibration, end_of_branch
-from prm_flax.layers.basic import Layers, ReLU, global_mean
+from prm_flax.layers.basic import Dropout, Layers, ReLU, global_mean
 from prm_flax.layers.norm import Statistics
 
 # For both networks: the official MnasNet program draws N(mean 0.01, std 1), a slip.
@@ -153,6 +153,6 @@ class MobileNet(nn.Module):
         """(b, h, w, c) -> logits (b, num_classes)."""
         # A function in the official programs, and so free by the paper's counter.
         x = global_mean(x)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = Dropout(self.dropout)(x, train)
         zeros = nn.initializers.zeros
         return layers.dense(self.num_classes, "classifier_1", classifier_init, zeros)(x)

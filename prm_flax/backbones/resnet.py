@@ -16,7 +16,14 @@ import jax.numpy as jnp
 from prm_flax.backbones.blocks import BasicBlock, Bottleneck
 from prm_flax.backbones.slot import Recalibration
 from prm_flax.errors import unknown
-from prm_flax.layers.basic import GlobalAveragePool, Layers, MaxPool, ReLU, uniform
+from prm_flax.layers.basic import (
+    Dropout,
+    GlobalAveragePool,
+    Layers,
+    MaxPool,
+    ReLU,
+    uniform,
+)
 from prm_flax.layers.norm import Statistics
 
 
@@ -112,7 +119,7 @@ class ResNet(nn.Module):
         if self.features_only:
             return features
         x = GlobalAveragePool()(x)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = Dropout(self.dropout)(x, train)
         init = uniform(1 / math.sqrt(x.shape[-1]))
         return layers.dense(self.num_classes, "fc", init, init)(x)
 

@@ -24,6 +24,15 @@ def uniform(bound: float):
     return init
 
 
+def relu(x: jax.Array) -> jax.Array:
+    """max(x, 0) with derivative 0 at 0; NaN stays.
+
+    `jax.nn.relu` is the same but a `jax.custom_jvp`, which `jax.experimental.jet`
+    cannot take.
+    """
+    return jnp.where(x <= 0, jnp.zeros((), x.dtype), x)
+
+
 class ReLU(nn.Module):
     """max(x, 0), or min(max(x, 0), limit)."""
 
@@ -32,9 +41,9 @@ class ReLU(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Elementwise, any shape."""
         if self.limit is None:
-            return nn.relu(x)
+            return relu(x)
         # Derivative 0 at the limit too, as PyTorch's; jnp.minimum would give ½.
-        return jnp.where(x < self.limit, nn.relu(x), jnp.asarray(self.limit, x.dtype))
+        return jnp.where(x < self.limit, relu(x), jnp.asarray(self.limit, x.dtype))
 
 
 class MaxPool(nn.Module):
@@ -66,6 +75,29 @@ class GlobalMaxPool(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """(b, h, w, c) -> (b, c)."""
         return x.max((1, 2))
+
+
+class Dropout(nn.Module):
+    """Zeros at a rate, the rest divided by 1 - rate; the numbers of Flax's own.
+
+    Flax's mask is whole on every device of a mesh of explicit axes, where x may be
+    split, which is a type error.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Elementwise, any shape; in training alone."""
+        if not train or self.rate == 0:
+            return x
+        if self.rate == 1:  # 0/0 below
+            return jnp.zeros_like(x)
+        keep, key = 1 - self.rate, self.make_rng("dropout")
+        split = jax.typeof(x).sharding
+        split = split if split.mesh.explicit_axes else None
+        mask = jax.random.bernoulli(key, keep, x.shape, out_sharding=split)
+        return jnp.where(mask, x / keep, jnp.zeros((), x.dtype))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 
 from prm_flax.layers.device import device
+from prm_flax.layers.explicit import without_idle_axes
 from prm_flax.layers.precision import wide
 
 Padding = Sequence[tuple[int, int]]
@@ -39,9 +40,12 @@ def convolve(
     Returns:
         (b, h', w', d).
     """
-    if device().platform == "cpu":
-        return on_cpu(x, kernel, strides, padding, **options)
-    return lax.conv_general_dilated(x, kernel, strides, padding, **options)
+    form = on_cpu if device().platform == "cpu" else lax.conv_general_dilated
+
+    def run(x, kernel):
+        return form(x, kernel, strides, padding, **options)
+
+    return without_idle_axes(run, x, kernel)
 
 
 def on_cpu(x, kernel, strides, padding, *, feature_group_count: int = 1, **options):

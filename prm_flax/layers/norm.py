@@ -1,8 +1,10 @@
 """Batch normalisation with statistics over runs of n images."""
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -30,8 +32,10 @@ class Affine(NamedTuple):
         count = len(self.mean)
         shape = count, x.shape[0] // count, *x.shape[1:]
         runs = x.astype(wide(x.dtype)).reshape(shape)
-        mean, factor = (each[:, None, None, None] for each in self[:2])
-        return ((runs - mean) * factor + self.bias).astype(dtype).reshape(x.shape)
+        mean, factor, bias = (
+            each[:, None, None, None] for each in (*self[:2], self.bias[None])
+        )
+        return ((runs - mean) * factor + bias).astype(dtype).reshape(x.shape)
 
 
 class BatchNorm(nn.Module):
@@ -102,11 +106,11 @@ class BatchNorm(nn.Module):
             runs = self._runs(x.astype(core))
             means, variances = _statistics(runs)
             if not self.is_initializing():
-                count = runs[0, ..., 0].size
+                count = math.prod(runs.shape[1:-1])
                 unbiased = variances.mean(0) * (count / max(count - 1, 1))
                 mean.value = self._moved(mean.value, means.mean(0))
                 var.value = self._moved(var.value, unbiased)
-        factor = scale * lax.rsqrt(variances + self.epsilon)
+        factor = scale[None] * lax.rsqrt(variances + self.epsilon)
         return Affine(means, factor, bias)
 
     def runs(self, images: Any, train: bool) -> Any:
@@ -115,7 +119,8 @@ class BatchNorm(nn.Module):
 
     def gives(self, dtype: Any) -> Any:
         """The dtype of the result, of an input's."""
-        return self.dtype or jnp.promote_types(dtype, self.param_dtype)
+        with jax.numpy_dtype_promotion("standard"):  # asked for here, whatever is set
+            return self.dtype or jnp.promote_types(dtype, self.param_dtype)
 
     def _runs(self, x: Float[Array, "b h w c"]) -> Float[Array, "r n h w c"]:
         """(b, h, w, c) -> (runs, images of a run, h, w, c)."""

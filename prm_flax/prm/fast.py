@@ -7,6 +7,7 @@ On a CPU the separate operations are those that XLA is fast at there.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -16,7 +17,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
+from prm_flax.layers.basic import relu
 from prm_flax.layers.device import device
+from prm_flax.layers.explicit import split_axes, splits_positions
 from prm_flax.layers.norm import Affine
 from prm_flax.prm.functional import PRMParams, recalibrate
 from prm_flax.prm.kernels import cpu, gpu, tpu
@@ -60,14 +63,22 @@ Form = Callable[..., Any]
 FORMS: MappingProxyType[str, Form] = MappingProxyType({"cpu": cpu.recalibrate})
 
 
-def form(kernel: str) -> Form:
+def form(kernel: str, x: jax.Array) -> Form:
     """PRM as separate operations, for where no kernel runs.
 
     Args:
         kernel: "xla" for the definition; "auto" for what is fastest on the devices
-            there are, which may have a reverse derivative alone.
+            there are, if each has whole maps.
+        x: (..., h, w, C) the features.
     """
-    return recalibrate if kernel == "xla" else FORMS.get(device().platform, recalibrate)
+    if kernel == "xla" or splits_positions(x) or not is_sized(x):
+        return recalibrate
+    return FORMS.get(device().platform, recalibrate)
+
+
+def is_sized(x: jax.Array) -> bool:
+    """Whether all sizes are numbers: `jax.export` has programs for any."""
+    return all(isinstance(size, int) for size in x.shape)
 
 
 def channel_sum() -> Total:
@@ -91,12 +102,10 @@ def choose(features: jax.Array, groups: int, runs: int = 1) -> Kernel | None:
         return None
     platform, kind = device()
     kernel = BY_PLATFORM.get(platform)
-    if kernel is None or not kind.startswith(kernel.kinds):
+    if kernel is None or not kind.startswith(kernel.kinds) or not is_sized(features):
         return None
-    shares = _shares()
+    shares = _shares(features)
     b, *rest = features.shape
-    if not isinstance(b, int):  # a program for any number of images
-        return None
     if not shares or b % shares or (runs > 1 and runs % shares):
         return None
     shape = b // shares, *rest
@@ -104,7 +113,7 @@ def choose(features: jax.Array, groups: int, runs: int = 1) -> Kernel | None:
     return kernel if kernel.fits(shape, features.dtype.itemsize, groups, runs) else None
 
 
-def _shares() -> int:
+def _shares(features: jax.Array) -> int:
     """How many devices take some of the images each; 0 if that is not known."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
@@ -112,7 +121,12 @@ def _shares() -> int:
     kinds = set(mesh.axis_types)
     if kinds == {AxisType.Manual}:
         return 1
-    return mesh.size if kinds == {AxisType.Auto} else 0
+    if kinds == {AxisType.Auto}:
+        return mesh.size
+    images, *whole = split_axes(features)
+    if kinds != {AxisType.Explicit} or any(whole):
+        return 0
+    return math.prod(mesh.shape[axis] for axis in images)
 
 
 def recalibrate_branch(
@@ -145,7 +159,7 @@ def plain_branch(
     x = features if affine is None else affine.apply(features, features.dtype)
     y = separate(x, params, **options.keywords())
     y = y if identity is None else y + identity
-    return jax.nn.relu(y) if options.relu else y
+    return relu(y) if options.relu else y
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
@@ -223,16 +237,23 @@ def on_each_device(run, branch: Branch, params: PRMParams) -> jax.Array:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or set(mesh.axis_types) == {AxisType.Manual}:
         return run(branch, params)
-    images: Any = PartitionSpec(mesh.axis_names)
+    explicit = bool(mesh.explicit_axes)
+    axes = split_axes(branch.features)[0] if explicit else mesh.axis_names
+    images: Any = PartitionSpec(axes)
     everywhere: Any = PartitionSpec()
     affine = branch.affine
     if affine is not None:
         of_runs = images if affine.mean.shape[0] > 1 else everywhere
         affine = Affine(of_runs, of_runs, everywhere)
     identity = None if branch.identity is None else images
+    specs = Branch(images, affine, identity), everywhere
+    arrays = branch, params
+    if explicit:  # a type that says otherwise would be an error
+        of_each = jax.tree.broadcast(specs, arrays)
+        arrays = jax.tree.map(jax.sharding.reshard, arrays, of_each)
     return jax.shard_map(
         run,
-        in_specs=(Branch(images, affine, identity), everywhere),
+        in_specs=specs,
         out_specs=images,
         check_vma=False,  # a kernel does not say what it varies over
-    )(branch, params)
+    )(*arrays)

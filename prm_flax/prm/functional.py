@@ -8,16 +8,19 @@ Reference: X. Ma, S. Fu, "Position-Aware Recalibration Module: Learning From
 Feature Semantics and Feature Position", IJCAI 2020, section 3.
 """
 
+import functools
 import math
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import initializers
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int32
 
+from prm_flax.layers.explicit import on_whole_maps, shared_by
 from prm_flax.prm.checks import check_input
 from prm_flax.prm.similarity import SIMILARITIES
 
@@ -67,6 +70,11 @@ def shapes(groups: int) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter."""
     g = (groups,)
     return {"alpha": g, "beta": g, "lam": g, "xi": g, "theta": (2,), "d": ()}
+
+
+jax.export.register_namedtuple_serialization(
+    PRMParams, serialized_name="prm_flax.PRMParams"
+)
 
 
 class PRMMaps(NamedTuple):
@@ -144,11 +152,26 @@ def recalibrate(
     """
     params = PRMParams(*(jnp.asarray(leaf) for leaf in params))
     check_input(x, params, groups, similarity, ddof)
+    run = functools.partial(
+        _recalibrate,
+        phi=SIMILARITIES[similarity],
+        ddof=ddof,
+        position=position,
+        normalize=normalize,
+    )
+    y, maps = on_whole_maps(run, x, _like(shared_by(x)))(x, params)
+    return (y, maps) if return_maps else y
+
+
+def _recalibrate(x, params, *, phi, ddof, position, normalize):
+    """(y, maps), after all checks."""
     *batch, h, w, channels = x.shape
     g = params.alpha.shape[0]
     core = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
-    alpha, beta, lam, xi, theta, d = (leaf.astype(core) for leaf in params)
-    phi = SIMILARITIES[similarity]
+    alpha, beta, lam, xi = (
+        on_last_axis(leaf.astype(core), x.ndim - 1) for leaf in params[:4]
+    )
+    theta, d = params.theta.astype(core), params.d.astype(core)
 
     # In two steps: a mesh of explicit axes refuses to merge and split at once.
     xs = x.astype(core).reshape(*batch, h * w, channels)
@@ -172,10 +195,19 @@ def recalibrate(
 
     y = (xs * gate[..., None]).reshape(*batch, h * w, channels)
     y = y.reshape(x.shape).astype(x.dtype)
-    if not return_maps:
-        return y
     maps = (encoding, sim_query, sim_context, scores, gate)
     return y, PRMMaps(row_column, *(m.reshape(*batch, h, w, g) for m in maps))
+
+
+def _like(spec: PartitionSpec) -> tuple[PartitionSpec, PRMMaps]:
+    """How y and the maps are split where x is by `spec`."""
+    *batch, _, _, channels = spec
+    return spec, PRMMaps(PartitionSpec(*batch, channels, None), *[spec] * 5)
+
+
+def on_last_axis(leaf: Float[Array, "*g"], ndim: int) -> Float[Array, "..."]:
+    """(g,) as (1, …, 1, g) of `ndim` axes."""
+    return leaf.reshape((1,) * (ndim - 1) + leaf.shape)
 
 
 def mean(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
@@ -207,7 +239,10 @@ def normalized(scores: Float[Array, "*b"], ddof: int, axis: int) -> Float[Array,
     spread = largest > jnp.finfo(scores.dtype).tiny
     unit = jnp.where(spread, largest, 1.0)
     square = jnp.sum(jnp.square(centred / unit), axis=axis, keepdims=True)
-    variance = square / max(scores.shape[axis] - ddof, 1)
+    count = scores.shape[axis] - ddof
+    # A size that is a symbol (`jax.export`) cannot be compared while tracing.
+    at_least_1 = max if isinstance(count, int) else jnp.maximum
+    variance = square / jnp.asarray(at_least_1(count, 1), scores.dtype)
     sigma = unit * jnp.sqrt(jnp.where(spread, variance, 1.0))
     return centred / (jnp.where(spread, sigma, 0.0) + SIGMA_EPSILON)
 
@@ -216,7 +251,7 @@ def position_encoding(
     query: Int32[Array, "*b g 2"],
     theta: Float[Array, "2"],
     d: Float[Array, ""],
-    size: tuple[int, int],
+    size: tuple[Any, Any],
 ) -> Float[Array, "*b n g"]:
     """D of eq. 5: the mean over both axes of a Gaussian density of the distance.
 
@@ -226,7 +261,7 @@ def position_encoding(
         query: (..., g, 2) int32, row and column of the query positions.
         theta: (2,) scale of the row and of the column distance.
         d: () width; negative as eq. 5 is written, 0 counts as 1e-12.
-        size: (h, w) in pixels.
+        size: (h, w) in pixels; numbers, or symbols of `jax.export`.
 
     Returns:
         (..., h·w, g) in theta's dtype.
@@ -242,13 +277,14 @@ def position_encoding(
 
 def _density(
     query: Int32[Array, "*b 1 g"],
-    length: int,
+    length: Any,
     theta: Float[Array, ""],
     d: Float[Array, ""],
 ) -> Float[Array, "*b n g"]:
     """(..., 1, g) int32 -> (..., length, g): one axis's term of eq. 5."""
     # Integers: bfloat16 cannot tell neighbours apart beyond pixel 256.
-    pixel = lax.broadcasted_iota(jnp.int32, (length, 1), 0)
+    shape = *(1,) * (query.ndim - 2), length, 1
+    pixel = lax.broadcasted_iota(jnp.int32, shape, query.ndim - 2)
     distance = theta * jnp.abs(pixel - query).astype(theta.dtype) / d
     distance = jnp.clip(distance, -LARGEST_DISTANCE, LARGEST_DISTANCE)
     return jnp.exp(-0.5 * jnp.square(distance)) / (d * math.sqrt(2 * math.pi))

@@ -87,7 +87,7 @@ class PRM(nn.Module):
     def finish(self, kernel: fast.Kernel | None, branch: Branch, relu: bool = False):
         """The end of a residual branch: relu(PRM(norm(x)) + identity)."""
         options = self._options()._replace(relu=relu)
-        separate = fast.form(self.kernel)
+        separate = fast.form(self.kernel, branch.features)
         return fast.recalibrate_branch(kernel, branch, self.leaves, options, separate)
 
     def _is_watched(self) -> bool:

@@ -78,5 +78,5 @@ class PRM(nnx.Module):
         if return_maps:
             return recalibrate(x, params, **options.keywords(), return_maps=True)
         kernel = None if self.kernel == "xla" else fast.choose(x, self.groups)
-        separate = fast.form(self.kernel)
+        separate = fast.form(self.kernel, x)
         return fast.recalibrate_branch(kernel, Branch(x), params, options, separate)

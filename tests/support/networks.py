@@ -1,5 +1,6 @@
 """Networks without computing anything, and with little."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from prm_flax import create_model
 from prm_flax.backbones.mobilenet_v2 import MobileNetV2
 from prm_flax.backbones.resnet import BasicBlock, ResNet
 
@@ -44,6 +46,19 @@ def tiny(**options):
     """Two blocks, the second with a stride and a shortcut: quick to compile."""
     small = {"depths": (1, 1), "stem": "3x3", "width": 8, "num_classes": 3}
     return ResNet(BasicBlock, **small | options)
+
+
+def one_block_a_stage(*args, **options):
+    """As `create_model` makes it, but for the repeated blocks."""
+    model = create_model(*args, **options)
+    if isinstance(model, ResNet):
+        return model.clone(depths=(1,) * len(model.depths))
+
+    class Shallow(type(model)):
+        stages = tuple(stage._replace(repeats=1) for stage in model.stages)
+
+    fields = {f.name: getattr(model, f.name) for f in dataclasses.fields(model)}
+    return Shallow(**{f: v for f, v in fields.items() if f not in ("parent", "name")})
 
 
 class ShortMobileNet(MobileNetV2):

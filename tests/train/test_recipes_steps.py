@@ -6,10 +6,9 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from support.networks import one_block_a_stage
 from support.run import REPO
 
-from prm_flax import create_model
-from prm_flax.backbones.resnet import ResNet
 from train import sharding
 from train.cli import load_config
 from train.experiment import build
@@ -34,18 +33,6 @@ def small(name):
     return dataclasses.replace(
         config, data=data, model=model, batch_size=8, eval_batch_size=8
     )
-
-
-def one_block_a_stage(*args, **options):
-    model = create_model(*args, **options)
-    if isinstance(model, ResNet):
-        return model.clone(depths=(1,) * len(model.depths))
-
-    class Shallow(type(model)):
-        stages = tuple(stage._replace(repeats=1) for stage in model.stages)
-
-    fields = {f.name: getattr(model, f.name) for f in dataclasses.fields(model)}
-    return Shallow(**{f: v for f, v in fields.items() if f not in ("parent", "name")})
 
 
 @pytest.fixture(

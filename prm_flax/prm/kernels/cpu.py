@@ -9,11 +9,12 @@ reduces an axis as short as a group's channels one number at a time. Therefore:
     channel_repeat     its transpose
     position_sum       a sum of slices is reduced, which are read as they are made
     position_repeat    its transpose
-    unfused            a comparison that keeps a reduction out of what follows it
+    unfused            a comparison that keeps a reduction out of what follows it; its
+                       own transpose
 
 A derivative would be of another form (the transpose of a slice is a padding), so each
-has its own: all but `channel_sum` in reverse only. `recalibrate` of
-`prm_flax.prm.functional` has both.
+is an operation of its own whose transpose is written down; every transformation of JAX
+takes them.
 
 `lax.optimization_barrier` in the place of `unfused` changes nothing: XLA's CPU pipeline
 takes barriers out (its pass `cse_barrier_expander`) before it merges anything. The
@@ -22,7 +23,6 @@ times as long as with the comparison, at 28×28×512 forward and backward.
 """
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,13 @@ from jax import lax
 from jaxtyping import Array, Float, Int32
 
 from prm_flax.prm.checks import check_input
-from prm_flax.prm.functional import PRMParams, normalized, position_encoding
+from prm_flax.prm.functional import (
+    PRMParams,
+    normalized,
+    on_last_axis,
+    position_encoding,
+)
+from prm_flax.prm.kernels.linear import linear
 from prm_flax.prm.similarity import SIMILARITIES
 
 # Channels of a group, at most, that are summed slice by slice: a reduction of more is
@@ -50,13 +56,16 @@ def recalibrate(
     position: bool = True,
     normalize: bool = True,
 ) -> jax.Array:
-    """The definition's y, with a reverse derivative alone; arguments as there."""
+    """The definition's y; arguments as there."""
     params = PRMParams(*(jnp.asarray(leaf) for leaf in params))
     check_input(x, params, None, similarity, ddof)
     *batch, h, w, channels = x.shape
     g = params.alpha.shape[0]
     core = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
-    alpha, beta, lam, xi, theta, d = (leaf.astype(core) for leaf in params)
+    alpha, beta, lam, xi = (
+        on_last_axis(leaf.astype(core), x.ndim - 1) for leaf in params[:4]
+    )
+    theta, d = params.theta.astype(core), params.d.astype(core)
     phi = functools.partial(SIMILARITIES[similarity], total=channel_sum)
 
     xs = x.astype(core).reshape(*batch, h * w, channels)
@@ -78,16 +87,9 @@ def recalibrate(
     return y.reshape(x.shape).astype(x.dtype)
 
 
-@jax.custom_jvp
 def channel_sum(x: Float[Array, "*b c"]) -> Float[Array, "*b"]:
-    """The sum over the last axis, with derivatives both ways."""
-    return _sum_channels(x)
-
-
-@channel_sum.defjvp
-def _channel_sum_jvp(primals, tangents):
-    # Its transpose, a broadcast, is as fast as any; the tangents are not.
-    return channel_sum(*primals), tangents[0].sum(-1)
+    """The sum over the last axis."""
+    return _channel_sum(x, x.shape[-1])
 
 
 def channel_repeat(s: Float[Array, "*b"], channels: int) -> Float[Array, "*b c"]:
@@ -162,21 +164,13 @@ def _repeat_positions(v, n):
     return jnp.broadcast_to(v, (*v.shape[:-3], n, *v.shape[-2:]))
 
 
-def _linear(function: Callable, transpose: Callable) -> Callable:
-    """`function(x, size)`, linear in x, with `transpose(cotangent, size)` backward.
-
-    Neither is differentiated itself, so that a derivative of the backward pass, forward
-    or backward, is that of the plain operations it is made of.
-    """
-    call = jax.custom_vjp(function, nondiff_argnums=(1,))
-    call.defvjp(
-        lambda x, size: (function(x, size), None),
-        lambda size, _, cotangent: (transpose(cotangent, size),),
-    )
-    return call
-
-
-_channel_repeat = _linear(_repeat_channels, lambda ct, _: _sum_channels(ct))
-_position_repeat = _linear(_repeat_positions, lambda ct, _: _sum_positions(ct))
-_position_sum = _linear(lambda x, _: _sum_positions(x), _repeat_positions)
-_unfused = _linear(lambda v, _: _compared(v), lambda ct, _: _compared(ct))
+# Each with its transpose, which is another of them.
+_channel_sum = linear("channel_sum", lambda x, _: _sum_channels(x), channel_repeat)
+_channel_repeat = linear(
+    "channel_repeat", _repeat_channels, lambda ct, _: channel_sum(ct)
+)
+_position_sum = linear("position_sum", lambda x, _: _sum_positions(x), position_repeat)
+_position_repeat = linear(
+    "position_repeat", _repeat_positions, lambda ct, _: position_sum(ct)
+)
+_unfused = linear("unfused", lambda v, _: _compared(v), lambda ct, _: unfused(ct))

@@ -1,0 +1,195 @@
+"""Every module on every kind of mesh has the values that it has on one device."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from support.networks import one_block_a_stage
+from support.subjects import NETWORKS, SUBJECTS, subject
+
+from prm_flax import list_models
+
+pytestmark = pytest.mark.usefixtures("x64")
+MODULES = [name for name in SUBJECTS if name not in NETWORKS]
+IMAGES, WHOLE = PartitionSpec("d"), PartitionSpec()
+SPLITS = {
+    "images": IMAGES,
+    "rows": PartitionSpec(None, "d"),
+    "columns": PartitionSpec(None, None, "d"),
+    "channels": PartitionSpec(None, None, None, "d"),
+    "images and rows": PartitionSpec("d", "e"),
+    "images and columns": PartitionSpec("d", None, "e"),
+    "rows over both axes": PartitionSpec(None, ("d", "e")),
+}
+# Their 1×1 convolutions would have to add over devices, which Flax does not ask for.
+NO_CHANNELS = ("gc", "sk")
+
+
+@functools.cache
+def known(name):
+    """The subject, and its gradients on one device."""
+    found = subject(name)
+    return found, jax.jit(jax.grad(found.loss, (0, 1)))(found.variables, found.x)
+
+
+def mesh_of(*sizes, kind=AxisType.Auto):
+    names = ("d", "e")[: len(sizes)]
+    devices = jax.devices()[: np.prod(sizes)]
+    return jax.make_mesh(sizes, names, (kind,) * len(sizes), devices=devices)
+
+
+def put(mesh, spec, tree):
+    return jax.device_put(tree, NamedSharding(mesh, spec))
+
+
+def assert_near(got, want):
+    def near(got, want):
+        size = float(jnp.abs(want).max()) if want.size else 0.0
+        np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-8 * size + 1e-12)
+
+    jax.tree.map(near, jax.device_get(got), jax.device_get(want))
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_shard_map(name, check_vma):
+    """Gradients of the map."""
+    s, want = known(name)
+
+    def own(variables, x):
+        return jax.lax.psum(s.loss(variables, x), "d")
+
+    total = jax.shard_map(
+        own,
+        mesh=mesh_of(2),
+        in_specs=(WHOLE, IMAGES),
+        out_specs=WHOLE,
+        check_vma=check_vma,
+    )
+    assert_near(jax.jit(jax.grad(total, (0, 1)))(s.variables, s.x), want)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_gradients_inside_a_shard_map(name):
+    """With the variation checked, the parameters' gradients are added by jax itself."""
+    s, want = known(name)
+    inside = jax.shard_map(
+        jax.grad(s.loss, (0, 1)),
+        mesh=mesh_of(2),
+        in_specs=(WHOLE, IMAGES),
+        out_specs=(WHOLE, IMAGES),
+    )
+    assert_near(jax.jit(inside)(s.variables, s.x), want)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_shard_map_over_one_of_two_axes(name):
+    s, want = known(name)
+    mesh = mesh_of(2, 2, kind=AxisType.Explicit)
+    inside = jax.shard_map(
+        jax.grad(s.loss, (0, 1)),
+        in_specs=(WHOLE, IMAGES),
+        out_specs=(WHOLE, IMAGES),
+        axis_names={"d"},
+    )
+    with jax.set_mesh(mesh):
+        x = put(mesh, PartitionSpec("d", "e"), s.x)
+        assert_near(jax.jit(inside)(put(mesh, WHOLE, s.variables), x), want)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_pmap(name):
+    s, (want, want_x) = known(name)
+
+    def own(variables, x):
+        of_variables, of_x = jax.grad(s.loss, (0, 1))(variables, x)
+        return jax.lax.psum(of_variables, "d"), of_x
+
+    run = jax.pmap(own, "d", in_axes=(None, 0), devices=jax.devices()[:2])
+    got, got_x = jax.block_until_ready(run(s.variables, s.x[:, None]))
+    assert_near((jax.tree.map(lambda leaf: leaf[1], got), got_x[:, 0]), (want, want_x))
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_a_mesh_of_auto_axes(name):
+    s, want = known(name)
+    mesh = mesh_of(2)
+    inputs = put(mesh, WHOLE, s.variables), put(mesh, IMAGES, s.x)
+    with jax.set_mesh(mesh):
+        assert_near(jax.jit(jax.grad(s.loss, (0, 1)))(*inputs), want)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("name", MODULES)
+def test_a_mesh_of_explicit_axes(name, split):
+    s, want = known(name)
+    mesh, spec = mesh_of(2, 2, kind=AxisType.Explicit), SPLITS[split]
+
+    @jax.jit
+    def run(variables, x):
+        return s.apply(variables, x), jax.grad(s.loss, (0, 1))(variables, x)
+
+    with jax.set_mesh(mesh):
+        inputs = put(mesh, WHOLE, s.variables), put(mesh, spec, s.x)
+        if split == "channels" and name in NO_CHANNELS:
+            with pytest.raises(Exception, match="out_sharding"):
+                run(*inputs)
+            return
+        y, got = run(*inputs)
+    x_type = jax.typeof(inputs[1]).sharding
+    assert jax.typeof(y).sharding == jax.typeof(got[1]).sharding == x_type
+    assert_near(got, want)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_on_a_mesh_of_explicit_axes(name):
+    s, want = known(name)
+    mesh = mesh_of(2, 2, kind=AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        inputs = put(mesh, WHOLE, s.variables), put(mesh, IMAGES, s.x)
+        got = jax.jit(jax.grad(s.loss, (0, 1)))(*inputs)
+    assert jax.typeof(got[1]).sharding.spec[0] == "d"
+    assert_near(got, want)
+
+
+def networks():
+    """Each kind of block and each module once at each change."""
+    for name in list_models():
+        quick = name.startswith("prm_") or name.endswith("resnet18")
+        yield pytest.param(name, marks=() if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", networks())
+def test_types_of_every_network_on_a_mesh_of_explicit_axes(name):
+    """Initialisation, training and inference: logits are split as images are."""
+    model = one_block_a_stage(name, 8, batch_norm=2)
+    mesh = mesh_of(2, 2, kind=AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        split = NamedSharding(mesh, IMAGES)
+        x = jax.ShapeDtypeStruct((4, 64, 64, 3), jnp.float32, sharding=split)
+        variables = jax.eval_shape(model.init, jax.random.key(0), x)
+
+        def loss(params, rest, x):
+            y, new = model.apply(
+                {"params": params, **rest}, x, train=True, mutable=["batch_stats"],
+                rngs={"dropout": jax.random.key(0)},
+            )  # fmt: skip
+            return y.sum(), new
+
+        params, rest = variables["params"], {"batch_stats": variables["batch_stats"]}
+        gradients, new = jax.eval_shape(
+            jax.grad(loss, (0, 2), has_aux=True), params, rest, x
+        )
+        logits = jax.eval_shape(model.apply, variables, x)
+    for got, like in ((new, rest), (gradients[0], params)):
+        jax.tree.map(assert_whole, got, like)
+    assert gradients[1].sharding.spec[0] == logits.sharding.spec[0] == "d"
+
+
+def assert_whole(got, like):
+    """Of that shape and dtype, and not split."""
+    assert (got.shape, got.dtype) == (like.shape, like.dtype)
+    assert not any(got.sharding.spec)
