@@ -28,9 +28,7 @@ Words = Annotated[
     tyro.constructors.PrimitiveConstructorSpec(
         nargs="*",
         metavar="WORD,…",
-        instance_from_str=lambda words: tuple(
-            w for w in ",".join(words).split(",") if w
-        ),
+        instance_from_str=lambda words: tuple(filter(None, ",".join(words).split(","))),
         is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda value: list(value),
     ),
@@ -44,8 +42,7 @@ class BaseModel:
     name: str = "prm_resnet14"
     """One of prm_flax.list_models()."""
     dtype: Literal["float32", "bfloat16", "float16", "float64"] | None = None
-    """Of the computation; parameters stay float32. In float16 the loss is scaled, so
-    that small gradients do not become 0, by what the large ones allow."""
+    """Of the computation; parameters stay float32. float16 scales the loss."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +85,12 @@ class BaseData:
 
     source: str = "fashion_mnist"
     """fashion_mnist, idx (any set in MNIST's four files), imagenet2012 (prepared by
-    tensorflow-datasets), image_folder (train/CLASS/FILE), imagenet_photos (twenty, the
-    same to train and test), solar_cells (photographs, fetched), fake or
-    fake_imagenet."""
+    tensorflow-datasets), image_folder (train/CLASS/FILE), imagenet_photos (twenty, to
+    train and test), solar_cells (photographs, fetched), fake or fake_imagenet."""
     root: str | None = None
     """Folder of the files; None takes that of the environment's PRM_DATA_DIR."""
     workers: int | None = None
-    """Image files: processes that decode, of each process of the run; 0 decodes in
-    threads; None takes one a core, at most 32."""
+    """Processes that decode image files; 0: threads; None: one a core, at most 32."""
     prefetch: int = 2
     """Batches made ahead, of each worker."""
 
@@ -107,11 +102,11 @@ class Data(BaseData):
     mean: tuple[float, ...] = (0.5,)
     """Subtracted from the pixels (in [0, 1]), one number or one a channel."""
     std: tuple[float, ...] = (0.5,)
-    """The pixels are divided by it after that."""
+    """Divides the pixels after that."""
     flip: bool = False
     """Mirror half of the images."""
     crop_padding: int = 0
-    """Small images: crops out of the image padded by this many pixels; 0 for none."""
+    """Small images: crops of the image padded by so many pixels; 0 for none."""
     image_size: int = 224
     """Image files: height and width of what the network gets."""
     crop_area: tuple[float, float] = (0.1, 1.0)
@@ -129,8 +124,7 @@ class Data(BaseData):
     cutmix: float = 0.0
     """CutMix's α, of Beta(α, α); 0 for none."""
     on_bad_image: Literal["error", "skip"] = "error"
-    """A file that cannot be decoded ends the run, or another image takes its place
-    (in evaluation: none), counted and named in the log."""
+    """A bad file ends the run, or another takes its place (in evaluation: none)."""
     max_image_bytes: int = 64 << 20
     """Larger files are bad images."""
     max_image_pixels: int = 100_000_000
@@ -147,10 +141,9 @@ class BaseOptim:
     optimizer: Literal["sgd", "lars"] = "sgd"
     """lars: SGD with a rate for each layer, for batches of thousands of images."""
     peak_lr: float = 0.1
-    """For the whole batch, unless lr_images is given."""
     lr_images: int | None = None
-    """The batch that peak_lr is meant for: the rate used is peak_lr · batch_size /
-    lr_images (linear scaling)."""
+    """The batch that peak_lr is meant for: peak_lr · batch_size / lr_images is used;
+    None uses peak_lr."""
     schedule: Literal["step", "cosine"] = "cosine"
     """step: a tenth of it after every step_epochs; cosine: down to 0 at the end."""
     warmup_epochs: float = 0.0
@@ -165,15 +158,13 @@ class BaseOptim:
     """Added to the gradient as weight_decay · parameter (L2, as the paper's)."""
     no_decay: tuple[Exempt, ...] = ()
     """Parameters that do not decay: norms, biases, prm (all six of PRM's), d_theta
-    (PRM's d and θ), depthwise (kernels that see one channel). None is the official
-    ResNet program's way."""
+    (PRM's d and θ), depthwise (kernels that see one channel)."""
     clip_norm: float | None = None
     """Gradients longer than this, all parameters together, are shortened to it."""
     accumulate: int = 1
     """Parts a batch is computed in, one after the other, to need less memory."""
     skip_bad_steps: int = 0
-    """Updates of NaN or infinity that are left out, and counted, before one ends the
-    run."""
+    """Updates of NaN or infinity that are left out before one ends the run."""
     ema: float = 0.0
     """Decay of the moving average of the weights, evaluated beside them; 0 for none."""
 
@@ -192,11 +183,9 @@ class Init:
     file: Annotated[str | None, tyro.conf.arg(aliases=("--init",))] = None
     """A .pth or .safetensors file with the names of torchvision, timm or the authors, a
     .safetensors file of ours, or a run's folder; None draws the weights at random.
-    `predict`, `evaluate` and `export` use them as they are unless the run's folder has
-    a run that started from them."""
+    Without a run of their own, `predict`, `evaluate`, `export` use them as they are."""
     new: Words = ()
-    """What starts fresh although there is a file, parts of PyTorch's names: prm (PRMs
-    are put in so that the outputs stay), fc (the classifier)."""
+    """What starts fresh although there is a file: prm (the outputs stay), fc."""
     weights: Literal["raw", "average"] = "raw"
     """Which, of a file or a run that has both: as trained, or their moving average."""
 
@@ -241,15 +230,13 @@ class BaseConfig:
     eval_batch_size: int = 512
     """Of all devices together."""
     parallel: Literal["jit", "pmap"] = "jit"
-    """How the devices share a step: the same numbers either way. pmap needs
-    model.batch_norm as a number of images."""
+    """How devices share a step; pmap needs model.batch_norm as a number of images."""
     distributed: Switch = False
-    """This process is one of several: it joins the others through Cloud TPU, Slurm,
-    Open MPI or Kubernetes, or by the next three."""
+    """One process of several: found by Cloud TPU, Slurm, Open MPI, Kubernetes, or the
+    next three."""
     coordinator: str | None = None
-    """HOST:PORT, the same for all, where the first process listens for the others."""
+    """HOST:PORT where the first process listens for the others."""
     processes: int | None = None
-    """How many there are."""
     process_id: int | None = None
     """Which of them this is; 0 is the first."""
     startup_seconds: int = 300
@@ -282,8 +269,7 @@ class Predict:
     count: int = 16
     """How many of the test images."""
     output: str | None = None
-    """The picture's file; by default predict.png in the run's folder, or here if the
-    weights are of init.file."""
+    """The picture's file; by default predict.png in the run's folder, if any."""
 
 
 @dataclass(frozen=True)
@@ -311,5 +297,4 @@ class Export:
     average: Switch = False
     """The moving average of the weights (optim.ema) instead of the weights."""
     fold: Switch = False
-    """Put batch norm into the convolutions of the program: fewer operations, the same
-    logits to 1e-5."""
+    """Put batch norm into the convolutions: the same logits to 1e-5."""

@@ -142,6 +142,7 @@ def test_two_processes_by_hand_of_which_one_speaks_and_writes(undisturbed):
     assert (workdir / "result.json").exists()
 
 
+@pytest.mark.slow  # by one process: tests/e2e/test_first_light.py
 def test_two_processes_use_what_they_trained(tmp_path, undisturbed):
     """One speaks and writes; every test image counts once."""
     workdir, _ = undisturbed

@@ -80,13 +80,16 @@ def test_killed_and_resumed_with_other_workers_on_another_format(
     assert_same_run(tmp_path, undisturbed[0])
 
 
+@pytest.mark.slow  # a resumed run reads the other format, too
 def test_folders_give_the_same_run(tmp_path, roots, undisturbed):
     flags = "--data.source", "image_folder", "--data.root", str(roots["folder"])
     fit(tmp_path, *flags, config=CONFIG)
     assert_same_run(tmp_path, undisturbed[0])
 
 
-@pytest.mark.parametrize("name", ["tfrecord", "folder"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("tfrecord", marks=pytest.mark.slow), "folder"]
+)
 def test_evaluate_on_any_format_prints_the_same(name, roots, undisturbed):
     workdir, out = undisturbed
     source = {"tfrecord": "imagenet2012", "folder": "image_folder"}[name]

@@ -53,7 +53,12 @@ def images():
 
 @pytest.mark.parametrize(
     "network",
-    [resnet14, partial(resnet14, remat=True), bottlenecks, mnasnet],
+    [
+        resnet14,
+        partial(resnet14, remat=True),
+        bottlenecks,
+        pytest.param(mnasnet, marks=pytest.mark.slow),
+    ],
     ids=["resnet14", "resnet14-remat", "bottlenecks", "mnasnet"],
 )
 def test_the_logits_are_unchanged_up_to_rounding(network, images, x64):

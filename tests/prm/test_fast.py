@@ -132,8 +132,13 @@ def test_an_unknown_choice_names_the_nearest(make):
         prm.init(jax.random.key(0), jnp.ones((2, 4, 4, 16)))
 
 
+def small(**options):
+    """One block a stage has every way a PRM is called in."""
+    return create_model("prm_resnet14", 5, **options).clone(depths=(1, 1, 1))
+
+
 def loss_and_gradients(x, **options):
-    model = create_model("prm_resnet14", 5, groups=16, batch_norm=8, **options)
+    model = small(groups=16, batch_norm=8, **options)
     variables = model.init(jax.random.key(0), x)
     # λ = 0 at the start would leave most of a PRM without a part.
     variables = jax.tree_util.tree_map_with_path(_stirred, variables)
@@ -170,7 +175,7 @@ def test_a_network_with_kernels_is_the_same_network(kernel):
 
 def test_who_watches_sees_the_layers(kernel):
     x = jnp.ones((2, 16, 16, 3))
-    model = create_model("prm_resnet14", num_classes=5, groups=4)
+    model = small(groups=4)
     variables = model.init(jax.random.key(0), x)
     _, state = model.apply(
         variables, x, mutable=["intermediates"], capture_intermediates=True

@@ -165,6 +165,7 @@ def test_it_takes_a_state_and_a_batch_on_several_devices():
 @pytest.mark.parametrize("remat", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_prm_inside_a_network_is_named(remat):
     model = create_model("prm_resnet14", 5, stem="3x3", remat=remat)
+    model = model.clone(depths=(1, 1, 1))
     state = jax.jit(lambda: init_state(task(model), OPTIMIZER, 0))()
     params = jax.tree.map(lambda a: a, state.params)
     prm = params["layer2_0"]["prm"]

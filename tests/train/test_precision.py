@@ -17,12 +17,16 @@ from train.tasks.mixup import make_mix
 from train.tasks.task import normalize
 
 IMAGE = (8, 8, 1)
-model_of = functools.cache(
-    functools.partial(
-        create_model, "prm_resnet14", 10, groups=4, batch_norm=2, stem="3x3_stride2",
-        zero_init=True, remat=True,
+
+
+@functools.cache
+def model_of(dtype):
+    """Of one block a stage, with every option of precision's concern."""
+    options = {"batch_norm": 2, "zero_init": True, "remat": True}
+    model = create_model(
+        "prm_resnet14", 10, groups=4, stem="3x3_stride2", dtype=dtype, **options
     )
-)  # fmt: skip
+    return model.clone(depths=(1, 1, 1))
 
 
 def watched(optimizer, gradients):

@@ -21,6 +21,8 @@ FAMILIES = {
     "inverted residuals": "prm_mobilenet_v2",
     "MnasNet": "prm_mnasnet1_0",
 }
+# Inverted residuals, too, of other widths and kernels.
+SLOW = ("MnasNet",)
 
 
 def small(name):
@@ -43,7 +45,10 @@ def depth(request, monkeypatch):
         monkeypatch.setattr(classification_setup, "create_model", one_block_a_stage)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(f, marks=pytest.mark.slow if f in SLOW else ()) for f in FAMILIES],
+)
 def test_two_steps(family, depth):
     experiment = build(small(FAMILIES[family]))
     state = experiment.init()

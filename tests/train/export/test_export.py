@@ -62,7 +62,7 @@ def logits(given, images):
     return jax.jit(model.apply)(given.variables, ready)
 
 
-@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize("fold", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_runs_with_jax_alone(fold, tmp_path):
     given = network()
     export(given, tmp_path / "out", fold=fold)
