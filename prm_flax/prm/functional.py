@@ -158,13 +158,14 @@ def recalibrate(
         ddof=ddof,
         position=position,
         normalize=normalize,
+        return_maps=return_maps,
     )
-    y, maps = on_whole_maps(run, x, _like(shared_by(x)))(x, params)
-    return (y, maps) if return_maps else y
+    split = _like(shared_by(x)) if return_maps else None
+    return on_whole_maps(run, x, split)(x, params)
 
 
-def _recalibrate(x, params, *, phi, ddof, position, normalize):
-    """(y, maps), after all checks."""
+def _recalibrate(x, params, *, phi, ddof, position, normalize, return_maps):
+    """The same after all checks."""
     *batch, h, w, channels = x.shape
     g = params.alpha.shape[0]
     core = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
@@ -195,6 +196,8 @@ def _recalibrate(x, params, *, phi, ddof, position, normalize):
 
     y = (xs * gate[..., None]).reshape(*batch, h * w, channels)
     y = y.reshape(x.shape).astype(x.dtype)
+    if not return_maps:
+        return y
     maps = (encoding, sim_query, sim_context, scores, gate)
     return y, PRMMaps(row_column, *(m.reshape(*batch, h, w, g) for m in maps))
 
@@ -202,7 +205,9 @@ def _recalibrate(x, params, *, phi, ddof, position, normalize):
 def _like(spec: PartitionSpec) -> tuple[PartitionSpec, PRMMaps]:
     """How y and the maps are split where x is by `spec`."""
     *batch, _, _, channels = spec
-    return spec, PRMMaps(PartitionSpec(*batch, channels, None), *[spec] * 5)
+    query: Any = PartitionSpec(*batch, channels, None)
+    maps: Any = [spec] * 5
+    return spec, PRMMaps(query, *maps)
 
 
 def on_last_axis(leaf: Float[Array, "*g"], ndim: int) -> Float[Array, "..."]:

@@ -25,8 +25,8 @@ class PRM(nn.Module):
         normalize: False leaves the normalisation of the scores out.
         dtype: if given, x is cast to it and the result has it; else x's.
         param_dtype: the parameters' dtype.
-        kernel: "auto" takes the form that is fastest on the device at hand, which may
-            have a reverse derivative alone; "xla" the definition, which has both.
+        kernel: "auto" takes the form that is fastest on the device at hand, which on a
+            GPU or TPU has a reverse derivative alone; "xla" the definition.
 
     Sows the `PRMMaps` as "maps" when the collection "intermediates" is mutable, and
     computes them only then.

@@ -23,8 +23,8 @@ class PRM(nnx.Module):
         normalize: False leaves the normalisation of the scores out.
         dtype: if given, x is cast to it and the result has it; else x's.
         param_dtype: the parameters' dtype.
-        kernel: "auto" takes the form that is fastest on the device at hand, which may
-            have a reverse derivative alone; "xla" the definition, which has both.
+        kernel: "auto" takes the form that is fastest on the device at hand, which on a
+            GPU or TPU has a reverse derivative alone; "xla" the definition.
         rngs: θ is drawn from its stream "params".
 
     Example:

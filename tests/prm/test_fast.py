@@ -31,7 +31,7 @@ def one_device(monkeypatch):
 
     def set_(device: Device):
         monkeypatch.setattr(fast, "device", lambda: device)
-        monkeypatch.setattr(fast, "_shares", lambda: 1)
+        monkeypatch.setattr(fast, "_shares", lambda x: 1)
 
     return set_
 

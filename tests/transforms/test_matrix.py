@@ -361,7 +361,7 @@ def cells():
             yield pytest.param(transformation, name, marks=marks)
 
 
-@pytest.mark.parametrize(("transformation", "name"), cells())
+@pytest.mark.parametrize(("transformation", "name"), list(cells()))
 def test_values(transformation, name):
     got, want = ROWS[transformation](known(name))
 

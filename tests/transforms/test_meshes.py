@@ -162,7 +162,7 @@ def networks():
         yield pytest.param(name, marks=() if quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", networks())
+@pytest.mark.parametrize("name", list(networks()))
 def test_types_of_every_network_on_a_mesh_of_explicit_axes(name):
     """Initialisation, training and inference: logits are split as images are."""
     model = one_block_a_stage(name, 8, batch_norm=2)

@@ -1,7 +1,6 @@
 """PRM on a TPU: one kernel forward and one backward."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +31,17 @@ def fits(shape: tuple[int, ...], itemsize: int, groups: int, runs: int) -> bool:
 
 
 def _memory(block: tuple[int, ...], arrays: int, itemsize: int, work: int) -> int:
-    """Bytes of a kernel: each array twice, as the next block is on its way."""
-    return math.prod(block) * (2 * arrays * itemsize + 4 * work) + ROWS
+    """Bytes of a kernel: each array twice, as the next block is on its way.
+
+    A block of fewer images or channels than a register's takes whole registers.
+    """
+    h, w, images, lanes = block
+    numbers = h * w * _up_to(images, IMAGES) * _up_to(lanes, LANES)
+    return numbers * (2 * arrays * itemsize + 4 * work) + ROWS
+
+
+def _up_to(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
 
 
 def _lanes(channels: int, groups: int) -> int | None:
