@@ -47,16 +47,16 @@ def fit(config: BaseConfig) -> int:
         if start < experiment.steps:
             checkpoints.prove(state, {"train_seconds": clock.seconds})
         log = _scalars(experiment, start)
-        feed = _feed(experiment, start)
+        batches = _batches(experiment, start)
         held_by = ours[0] if ours else lambda: None
         run = TrainHooks(
-            experiment, checkpoints, log, clock, stop, feed, held_by, start
+            experiment, checkpoints, log, clock, stop, batches, held_by, start
         )
         _introduce(experiment, run)
         with profiled(*_profile(experiment)) as train_step:
             loop = Loop(_cadence(experiment), train_step, run, clock, stop)
-            with contextlib.closing(feed):
-                state = loop.run(state, start, iter(feed))
+            with contextlib.closing(batches):
+                state = loop.run(state, start, iter(batches))
         checkpoints.finish()
         if stop:
             say(f"stopped at step {int(state.step)}, saved. Run it again to go on.")
@@ -115,7 +115,7 @@ def _start(
     return state, Clock(notes["train_seconds"])
 
 
-def _feed(experiment: Experiment, start: int) -> DevicePrefetch:
+def _batches(experiment: Experiment, start: int) -> DevicePrefetch:
     """The training batches from step `start` on, on the devices."""
 
     def put(batch: Batch) -> dict[str, jax.Array]:

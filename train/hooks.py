@@ -39,7 +39,7 @@ class TrainHooks:
         scalars: where its numbers go.
         clock: seconds of training.
         stop: true once a signal came.
-        feed: the training batches, and how long they were waited for.
+        batches: the training batches, and how long they were waited for.
         still_ours: raises if another run has taken the folder.
         last_step: of the last report.
         last_time: of the last report, evaluations taken out.
@@ -51,7 +51,7 @@ class TrainHooks:
     scalars: Scalars
     clock: Clock
     stop: Stop
-    feed: DevicePrefetch
+    batches: DevicePrefetch
     still_ours: Callable[[], None]
     last_step: int
     last_time: float = dataclasses.field(default_factory=time.perf_counter)
@@ -88,7 +88,7 @@ class TrainHooks:
             **numbers,
             "learning_rate": learning_rate,
             "images_per_second": rate,
-            "input_wait": self.feed.take_waited() / seconds,
+            "input_wait": self.batches.take_waited() / seconds,
             "skipped_images": e.input.skipped,
             "skipped_steps": int(state.skipped),
             "train_seconds": self.clock.read(),

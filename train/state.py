@@ -12,6 +12,11 @@ import optax
 
 from train.tasks.task import Task
 
+# Of a loss in float16: where it starts, how far it grows, and after how many updates.
+FIRST_SCALE = 2.0**16
+LARGEST_SCALE = 2.0**24
+STEPS_TO_GROW = 2000
+
 
 def moved_average(average: Any, new: Any, updates: jax.Array, decay: float) -> Any:
     """The geometric average of all values so far, the newest included.
@@ -43,12 +48,6 @@ def moved_average(average: Any, new: Any, updates: jax.Array, decay: float) -> A
     return jax.tree.map(move, average, new)
 
 
-FIRST = 2.0**16
-LARGEST = 2.0**24
-# Updates after which a larger scale is tried.
-PATIENCE = 2000
-
-
 @flax.struct.dataclass
 class LossScale:
     """What a loss is multiplied by before it is differentiated.
@@ -76,7 +75,7 @@ class LossScale:
     def first(cls) -> "LossScale":
         """That of the first step, 2^16."""
         counters = (jnp.zeros((), jnp.int32) for _ in range(2))
-        return cls(jnp.asarray(FIRST, jnp.float32), *counters)
+        return cls(jnp.asarray(FIRST_SCALE, jnp.float32), *counters)
 
     def scaled(self, loss_of: Callable[..., tuple[jax.Array, Any]]):
         """The function `loss_of(…) -> (loss, aux)` with S · loss."""
@@ -94,8 +93,8 @@ class LossScale:
     def after_update(self) -> "LossScale":
         """That of the step after an update."""
         good = self.good + 1
-        grows = good == PATIENCE
-        larger = jnp.minimum(2 * self.value, LARGEST)
+        grows = good == STEPS_TO_GROW
+        larger = jnp.minimum(2 * self.value, LARGEST_SCALE)
         return LossScale(
             value=jnp.where(grows, larger, self.value),
             good=jnp.where(grows, 0, good),

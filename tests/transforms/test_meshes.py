@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from support.networks import one_block_a_stage
+from support.networks import one_block_a_stage, random_variables
 from support.subjects import NETWORKS, SUBJECTS, subject
 
 from prm_flax import list_models
@@ -152,6 +152,29 @@ def test_a_network_on_a_mesh_of_explicit_axes(name):
         inputs = put(mesh, WHOLE, s.variables), put(mesh, IMAGES, s.x)
         got = jax.jit(jax.grad(s.loss, (0, 1)))(*inputs)
     assert jax.typeof(got[1]).sharding.spec[0] == "d"
+    assert_near(got, want)
+
+
+@pytest.mark.parametrize("name", ["prm_resnet14", "sge_resnet14"])
+def test_training_on_a_mesh_of_explicit_axes(name):
+    """Gradients, statistics of runs and the drawn zeros are those of one device."""
+    model = one_block_a_stage(name, 5, groups=2, batch_norm=2, dropout=0.5)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 8, 8, 3)))
+    variables = random_variables(model, x.shape[1:], jnp.float64)
+
+    def loss(params, rest, x):
+        y, new = model.apply(
+            {"params": params, "batch_stats": rest}, x, train=True,
+            mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)},
+        )  # fmt: skip
+        return jnp.square(y).sum(), new
+
+    run = jax.jit(jax.grad(loss, (0, 2), has_aux=True))
+    inputs = variables["params"], variables["batch_stats"]
+    want = run(*inputs, x)
+    mesh = mesh_of(2, 2, kind=AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        got = run(*put(mesh, WHOLE, inputs), put(mesh, IMAGES, x))
     assert_near(got, want)
 
 

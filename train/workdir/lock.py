@@ -90,13 +90,13 @@ def lock(
     """Holds the folder; gives a function that raises if it is held no longer.
 
     A local folder is locked by the kernel, which lets go of it even when the process is
-    killed. One that other machines see has an owner file (owner.py), which a run that
-    was killed leaves: the next one waits a minute.
+    killed. One that other machines see has a lease (lease.py), which a run that was
+    killed leaves: the next one waits a minute.
 
     Args:
         workdir: the folder.
         shared: whether other machines see it; None to find out.
-        timing: of the owner file.
+        timing: of the lease.
 
     Raises:
         WorkdirError: another run holds it.
@@ -108,10 +108,10 @@ def lock(
         if not shared and _flock(held, folder):
             yield lambda: None
             return
-        owner = Lease(folder, timing or Timing())
-        owner.acquire()
-        held.callback(owner.release)
-        yield owner.check
+        lease = Lease(folder, timing or Timing())
+        lease.acquire()
+        held.callback(lease.release)
+        yield lease.check
 
 
 def _flock(held: contextlib.ExitStack, folder: epath.Path) -> bool:
