@@ -3,7 +3,9 @@
 XLA's CPU compiler has fast programs for products of matrices and for dense
 convolutions. Of convolutions in groups its backward pass took 4 to 100 times as long
 as the forms here, and its forward pass up to 40 times (3×3, maps of 4×4 to 64×64).
-On a GPU or TPU a convolution is one: there it takes in more of its neighbours.
+On a GPU or TPU a convolution is one: there it takes in more of its neighbours. But not
+one in groups on a mesh of several auto axes, where XLA may get its gradient wrong, see
+`without_idle_axes`.
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from prm_flax.layers.device import device
-from prm_flax.layers.explicit import without_idle_axes
+from prm_flax.layers.explicit import may_have_idle_axes, without_idle_axes
 from prm_flax.layers.precision import wide
 
 Padding = Sequence[tuple[int, int]]
@@ -40,7 +42,9 @@ def convolve(
     Returns:
         (b, h', w', d).
     """
-    form = on_cpu if device().platform == "cpu" else lax.conv_general_dilated
+    apart = options.get("feature_group_count", 1) > 1 and may_have_idle_axes()
+    separate = device().platform == "cpu" or apart
+    form = on_cpu if separate else lax.conv_general_dilated
 
     def run(x, kernel):
         return form(x, kernel, strides, padding, **options)

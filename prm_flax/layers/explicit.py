@@ -1,4 +1,4 @@
-"""Meshes of explicit axes, where the type of an array says how devices share it."""
+"""How devices share arrays; on meshes of explicit axes their types say it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +44,12 @@ def on_whole_maps(function: Callable, x: Any, specs: Any = None) -> Callable:
     specs = shared_by(x) if specs is None else specs
     shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
     return auto_axes(function, axes=mesh.explicit_axes, out_sharding=shardings)
+
+
+def may_have_idle_axes() -> bool:
+    """Whether the mesh that is set has several auto axes: no type tells their use."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return sum(mesh.shape[axis] > 1 for axis in mesh.auto_axes) > 1
 
 
 def without_idle_axes(function: Callable, *arrays: Any) -> Any:

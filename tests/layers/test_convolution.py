@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from prm_flax.layers import convolution as room
 from prm_flax.layers.basic import Layers
@@ -75,6 +76,36 @@ def test_a_block_of_the_dense_kernel_is_a_group_s_kernel():
         of = slice(2 * group, 2 * group + 2)
         want[of, of] = kernel[0, 0, :, of]
     np.testing.assert_array_equal(dense, want)
+
+
+@pytest.mark.parametrize(
+    ("axes", "spec"),
+    [
+        (AxisType.Explicit, PartitionSpec("d")),
+        (AxisType.Explicit, PartitionSpec(None, "d")),
+        (AxisType.Auto, PartitionSpec("d")),
+    ],
+    ids=["explicit, images", "explicit, rows", "auto, images"],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_idle_axis_of_a_mesh_does_not_multiply_the_kernel_s_gradient(
+    kind, axes, spec
+):
+    """As XLA makes it of `lax.conv_general_dilated` alone; as on a GPU, not a CPU."""
+    x, kernel = arrays(kind, (4, 4))
+
+    def gradient(x, kernel):
+        loss = jax.jit(lambda k: jnp.square(conv(x, k, 1, kind[3])).sum())
+        return jax.grad(loss)(kernel)
+
+    mesh = jax.make_mesh((2, 2), ("d", "e"), (axes,) * 2)
+    with portable():
+        want = jax.jit(gradient)(x, kernel)
+        with jax.set_mesh(mesh):
+            placed = jax.device_put(x, NamedSharding(mesh, spec))
+            whole = jax.device_put(kernel, NamedSharding(mesh, PartitionSpec()))
+            got = jax.jit(gradient)(placed, whole)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
 def primitives(platform, monkeypatch, features, kernel, groups):
