@@ -1,8 +1,7 @@
 """What the matrix of transformations is about: every module, and two small networks."""
 
-from collections.abc import Callable
+import functools
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,24 +16,6 @@ from prm_flax.nnx import PRM as NNXPRM
 GROUPS, CHANNELS = 2, 8
 MAPS = (2, 4, 6, CHANNELS)
 IMAGES = (2, 8, 8, 3)
-
-
-class Subject(NamedTuple):
-    """A function of variables and features, and an input.
-
-    Attributes:
-        apply: (variables, x) -> y, in inference.
-        variables: float64, away from where gradients are 0.
-        x: (2, h, w, c) float64.
-    """
-
-    apply: Callable[[Any, Any], Any]
-    variables: Any
-    x: Any
-
-    def loss(self, variables, x):
-        """One number, of every output."""
-        return jnp.square(self.apply(variables, x)).sum()
 
 
 def _function(similarity):
@@ -92,9 +73,65 @@ SUBJECTS = tuple(_MAKERS)
 NETWORKS = ("prm network", "sge network")
 
 
+class Subject:
+    """A function of variables and features, an input, and what it is alone.
+
+    Attributes:
+        apply: (variables, x) -> y, in inference.
+        inputs: variables away from where gradients are 0, x (2, h, w, c); float64.
+        is_network: whether it is a whole network.
+    """
+
+    def __init__(self, name: str):
+        maker, argument = _MAKERS[name]
+        self.apply, variables, shape = maker(argument)
+        x = np.random.default_rng(1).normal(size=shape)
+        self.inputs = cases.as_jax((variables, x))
+        self.is_network = name in NETWORKS
+
+    def loss(self, variables, x):
+        """One number, of every output."""
+        return jnp.square(self.apply(variables, x)).sum()
+
+    @functools.cached_property
+    def y(self):
+        return jax.jit(self.apply)(*self.inputs)
+
+    @functools.cached_property
+    def gradients(self):
+        return jax.jit(jax.grad(self.loss, (0, 1)))(*self.inputs)
+
+    @functools.cached_property
+    def direction(self):
+        """Of variables and features."""
+        rng = np.random.default_rng(3)
+        return jax.tree.map(
+            lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), self.inputs
+        )
+
+    def along(self, t):
+        """The loss, moved by t (2,) in the directions of variables and features."""
+        moved = (
+            jax.tree.map(lambda leaf, d, s=s: leaf + s * d, leaves, directions)
+            for leaves, directions, s in zip(
+                self.inputs, self.direction, t, strict=True
+            )
+        )
+        return self.loss(*moved)
+
+    @functools.cached_property
+    def slopes(self):
+        """The derivative of `along` at 0, of the gradients."""
+        pairs = zip(self.gradients, self.direction, strict=True)
+        return jnp.stack([inner(*pair) for pair in pairs])
+
+
+def inner(a, b):
+    """Of two trees."""
+    return sum(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.vdot(a, b), a, b)))
+
+
+@functools.cache
 def subject(name: str) -> Subject:
     """By its name in `SUBJECTS`; under x64."""
-    maker, argument = _MAKERS[name]
-    apply, variables, shape = maker(argument)
-    x = np.random.default_rng(1).normal(size=shape)
-    return Subject(apply, *cases.as_jax((variables, x)))
+    return Subject(name)

@@ -1,12 +1,11 @@
 """Every module on every kind of mesh has the values that it has on one device."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from support.matrix import assert_near
 from support.networks import one_block_a_stage, random_variables
 from support.subjects import NETWORKS, SUBJECTS, subject
 
@@ -28,11 +27,10 @@ SPLITS = {
 NO_CHANNELS = ("gc", "sk")
 
 
-@functools.cache
 def known(name):
     """The subject, and its gradients on one device."""
-    found = subject(name)
-    return found, jax.jit(jax.grad(found.loss, (0, 1)))(found.variables, found.x)
+    s = subject(name)
+    return s, s.gradients
 
 
 def mesh_of(*sizes, kind=AxisType.Auto):
@@ -43,14 +41,6 @@ def mesh_of(*sizes, kind=AxisType.Auto):
 
 def put(mesh, spec, tree):
     return jax.device_put(tree, NamedSharding(mesh, spec))
-
-
-def assert_near(got, want):
-    def near(got, want):
-        size = float(jnp.abs(want).max()) if want.size else 0.0
-        np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-8 * size + 1e-12)
-
-    jax.tree.map(near, jax.device_get(got), jax.device_get(want))
 
 
 @pytest.mark.parametrize("check_vma", [True, False])
@@ -69,7 +59,7 @@ def test_shard_map(name, check_vma):
         out_specs=WHOLE,
         check_vma=check_vma,
     )
-    assert_near(jax.jit(jax.grad(total, (0, 1)))(s.variables, s.x), want)
+    assert_near(jax.jit(jax.grad(total, (0, 1)))(*s.inputs), want)
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -82,7 +72,7 @@ def test_gradients_inside_a_shard_map(name):
         in_specs=(WHOLE, IMAGES),
         out_specs=(WHOLE, IMAGES),
     )
-    assert_near(jax.jit(inside)(s.variables, s.x), want)
+    assert_near(jax.jit(inside)(*s.inputs), want)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -96,8 +86,8 @@ def test_a_shard_map_over_one_of_two_axes(name):
         axis_names={"d"},
     )
     with jax.set_mesh(mesh):
-        x = put(mesh, PartitionSpec("d", "e"), s.x)
-        assert_near(jax.jit(inside)(put(mesh, WHOLE, s.variables), x), want)
+        x = put(mesh, PartitionSpec("d", "e"), s.inputs[1])
+        assert_near(jax.jit(inside)(put(mesh, WHOLE, s.inputs[0]), x), want)
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -109,7 +99,7 @@ def test_pmap(name):
         return jax.lax.psum(of_variables, "d"), of_x
 
     run = jax.pmap(own, "d", in_axes=(None, 0), devices=jax.devices()[:2])
-    got, got_x = jax.block_until_ready(run(s.variables, s.x[:, None]))
+    got, got_x = jax.block_until_ready(run(s.inputs[0], s.inputs[1][:, None]))
     assert_near((jax.tree.map(lambda leaf: leaf[1], got), got_x[:, 0]), (want, want_x))
 
 
@@ -117,7 +107,7 @@ def test_pmap(name):
 def test_a_mesh_of_auto_axes(name):
     s, want = known(name)
     mesh = mesh_of(2)
-    inputs = put(mesh, WHOLE, s.variables), put(mesh, IMAGES, s.x)
+    inputs = put(mesh, WHOLE, s.inputs[0]), put(mesh, IMAGES, s.inputs[1])
     with jax.set_mesh(mesh):
         assert_near(jax.jit(jax.grad(s.loss, (0, 1)))(*inputs), want)
 
@@ -133,7 +123,7 @@ def test_a_mesh_of_explicit_axes(name, split):
         return s.apply(variables, x), jax.grad(s.loss, (0, 1))(variables, x)
 
     with jax.set_mesh(mesh):
-        inputs = put(mesh, WHOLE, s.variables), put(mesh, spec, s.x)
+        inputs = put(mesh, WHOLE, s.inputs[0]), put(mesh, spec, s.inputs[1])
         if split == "channels" and name in NO_CHANNELS:
             with pytest.raises(Exception, match="out_sharding"):
                 run(*inputs)
@@ -149,7 +139,7 @@ def test_a_network_on_a_mesh_of_explicit_axes(name):
     s, want = known(name)
     mesh = mesh_of(2, 2, kind=AxisType.Explicit)
     with jax.set_mesh(mesh):
-        inputs = put(mesh, WHOLE, s.variables), put(mesh, IMAGES, s.x)
+        inputs = put(mesh, WHOLE, s.inputs[0]), put(mesh, IMAGES, s.inputs[1])
         got = jax.jit(jax.grad(s.loss, (0, 1)))(*inputs)
     assert jax.typeof(got[1]).sharding.spec[0] == "d"
     assert_near(got, want)
