@@ -216,13 +216,24 @@ def on_last_axis(leaf: Float[Array, "*g"], ndim: int) -> Float[Array, "..."]:
 
 
 def mean(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
-    """Mean over `axis` (kept), exact for constant x.
+    """Mean over `axis` (kept), exact for constant x and where it is 0.
 
     The first element is subtracted and added again, so that equal elements give
     their own value, not one a rounding away from it.
     """
     first = lax.stop_gradient(lax.slice_in_dim(x, 0, 1, axis=axis))
-    return first + jnp.mean(x - first, axis=axis, keepdims=True)
+    total = jnp.sum(x - first, axis=axis, keepdims=True)
+    return first + quotient(total, x.shape[axis])
+
+
+def quotient(total: Float[Array, "*b"], count: Any) -> Float[Array, "*b"]:
+    """The total divided by the count, rounded once.
+
+    XLA multiplies by the rounded inverse of a constant instead, and numbers whose mean
+    is 0 have one near 1e-8 then: beyond the cosine's ε it would be a direction.
+    """
+    divisor = jnp.asarray(count, total.dtype)
+    return total / jnp.where(total == total, divisor, 1.0)
 
 
 def normalized(scores: Float[Array, "*b"], ddof: int, axis: int) -> Float[Array, "*b"]:

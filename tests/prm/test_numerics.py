@@ -8,51 +8,12 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 from support import prm_cases as cases
+from support.prm_images import GROUPS, IMAGES, WIDTH
 
 from prm_flax import PRMParams, recalibrate
 from prm_flax.prm.functional import normalized
 
-GROUPS, WIDTH = 2, 3
-USUAL = cases.USUAL
-DTYPES = ["float64", "float32", "bfloat16", "float16"]
-# The gate's largest distance to the gate of the same (rounded) input in float64.
-GATE_BOUND = {"float64": 0, "float32": 1e-5, "bfloat16": 1e-5, "float16": 1e-5}
-# The gate's error times |x| ≤ 5, and the rounding of y to the input's dtype.
-Y_BOUND = {"float64": 0, "float32": 5e-5, "bfloat16": 2e-2, "float16": 2e-3}
-
-
-def usual():
-    return cases.image(0, USUAL)
-
-
-def zero_pixel():
-    x = usual()
-    x[1, 2] = 0
-    return x
-
-
-def ties():
-    """The maximum, the second pixel and the last have the same vector."""
-    x = usual()
-    x[0, 1] = x[2, 3] = 5.0
-    return x
-
-
-def line(h, w):
-    return cases.image(1, cases.Shape(h, w, GROUPS, WIDTH))
-
-
-IMAGES = {
-    "usual": usual(),
-    "zero pixel": zero_pixel(),
-    "ties": ties(),
-    "all zeros": np.zeros((3, 4, 6)),
-    "constant 3.7": np.full((3, 4, 6), 3.7),
-    "spread of 1e-24": usual() * 1e-12,
-    "1×1": line(1, 1),
-    "1×5": line(1, 5),
-}
-WIDTHS = [0.0, 1e-30, 5.7e-8, -1.0]
+HARD = IMAGES["3×4"] | IMAGES["1×1"]
 
 
 def parameters(d=0.8):
@@ -80,25 +41,9 @@ def program(**options):
     return run
 
 
-@functools.cache
-def forward_program(**options):
-    """The derivative of sum(y²) along (1, 1, …), by forward mode."""
-
-    @jax.jit
-    def run(*inputs):
-        ones = jax.tree.map(jnp.ones_like, inputs)
-        return jax.jvp(lambda *a: make_loss(**options)(*a)[0], inputs, ones)
-
-    return run
-
-
 def results(x, params, dtype, **options):
-    """From the two programs; forward mode for float32 alone, to save compiling."""
-    core = "float64" if dtype == "float64" else "float32"
-    inputs = jnp.asarray(x, dtype), cases.as_jax(params, core)
-    if dtype == "float32":
-        assert_finite(forward_program(**options)(*inputs))
-    return program(**options)(*inputs)
+    """Of that program, with parameters of float32."""
+    return program(**options)(jnp.asarray(x, dtype), cases.as_jax(params, "float32"))
 
 
 def assert_finite(tree):
@@ -106,39 +51,20 @@ def assert_finite(tree):
         assert jnp.isfinite(leaf).all(), jax.tree_util.keystr(path)
 
 
-@pytest.mark.parametrize("case", IMAGES)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("similarity", cases.SIMILARITIES)
-def test_images(similarity, dtype, case, x64):
-    x = jnp.asarray(IMAGES[case], dtype)
-    found = results(x, parameters(), dtype, similarity=similarity)
-    assert_finite(found)
-    assert found[0][0].dtype == x.dtype
-    x = x.astype(jnp.float64)
-    (y, maps), _ = results(x, parameters(), "float64", similarity=similarity)
-    (got, got_maps), _ = found
-    np.testing.assert_array_equal(got_maps.query, maps.query)
-    np.testing.assert_allclose(got_maps.gate, maps.gate, rtol=0, atol=GATE_BOUND[dtype])
-    np.testing.assert_allclose(got.astype(jnp.float64), y, rtol=0, atol=Y_BOUND[dtype])
-
-
-@pytest.mark.parametrize("d", WIDTHS)
-@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
-def test_widths(dtype, d, x64):
-    assert_finite(results(IMAGES["usual"], parameters(d), dtype))
-
-
 def test_a_distance_beyond_float32():
     """θΔ/d = 1e23 squares to infinity, whose product with exp(-∞) is NaN."""
     params = parameters(1e-12)._replace(theta=np.full(2, 1e11))
-    assert_finite(results(IMAGES["usual"], params, "float32"))
+    assert_finite(results(HARD["usual"], params, "float32"))
+    inputs = cases.as_jax((HARD["usual"], params), "float32")
+    ones = jax.tree.map(jnp.ones_like, inputs)
+    assert_finite(jax.jit(functools.partial(jax.jvp, recalibrate))(inputs, ones))
 
 
-@pytest.mark.parametrize("case", ["ties", "all zeros", "constant 3.7", "zero pixel"])
+@pytest.mark.parametrize("case", ["ties", "zeros", "constant", "a zero pixel"])
 @pytest.mark.parametrize("similarity", cases.SIMILARITIES)
 def test_eager_is_finite_and_equals_jit(similarity, case, x64):
     """Where compiled arithmetic could leave 1e-17 in place of 0, eager not."""
-    x, params = cases.as_jax((IMAGES[case], parameters()))
+    x, params = cases.as_jax((HARD[case], parameters()))
 
     def run(x, params):
         y, pull = jax.vjp(lambda *a: recalibrate(*a, similarity=similarity), x, params)
@@ -153,10 +79,10 @@ def test_eager_is_finite_and_equals_jit(similarity, case, x64):
 
 @pytest.mark.parametrize("ddof", [0, 1])
 @pytest.mark.parametrize("similarity", cases.SIMILARITIES)
-@pytest.mark.parametrize("case", ["1×1", "constant 3.7", "all zeros"])
+@pytest.mark.parametrize("case", ["1×1", "constant", "zeros"])
 def test_constant_scores_are_not_amplified(case, similarity, ddof):
     """σ = 0: without the position term y = x·sigmoid(ξ), not 0.7 of rounding."""
-    x, params = IMAGES[case], parameters()._replace(alpha=np.zeros(GROUPS))
+    x, params = HARD[case], parameters()._replace(alpha=np.zeros(GROUPS))
     (y, _), _ = results(x, params, "float32", similarity=similarity, ddof=ddof)
     gate = np.repeat(np.asarray(jax.nn.sigmoid(params.xi)), WIDTH)
     np.testing.assert_allclose(y, x * gate, rtol=1e-6)
@@ -164,9 +90,9 @@ def test_constant_scores_are_not_amplified(case, similarity, ddof):
 
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_a_single_position(ddof):
-    (y, _), gradients = results(IMAGES["1×1"], parameters(), "float32", ddof=ddof)
+    (y, _), gradients = results(HARD["1×1"], parameters(), "float32", ddof=ddof)
     gate = np.repeat(np.asarray(jax.nn.sigmoid(parameters().xi)), WIDTH)
-    np.testing.assert_allclose(y, IMAGES["1×1"] * gate, rtol=1e-6)
+    np.testing.assert_allclose(y, HARD["1×1"] * gate, rtol=1e-6)
     for leaf in ("alpha", "beta", "lam", "theta", "d"):
         np.testing.assert_array_equal(getattr(gradients[1], leaf), 0)
 
@@ -181,7 +107,7 @@ def test_a_tiny_spread_is_measured(ddof):
 
 def test_a_zero_pixel_has_no_cosine_gradient():
     """The literal eq. 2 would give α·D·q/1e-8 there."""
-    x = IMAGES["zero pixel"]
+    x = HARD["a zero pixel"]
     _, (grad_x, _) = results(x, parameters(), "float32", similarity="cosine")
     assert jnp.abs(grad_x).max() < 100
 
@@ -198,7 +124,7 @@ def test_many_channels_in_float16():
 
 
 def test_second_derivatives_exist(x64):
-    x, params = cases.as_jax((IMAGES["usual"], parameters()))
+    x, params = cases.as_jax((HARD["usual"], parameters()))
 
     def loss(params):
         return recalibrate(x, params).sum()
@@ -210,7 +136,7 @@ def test_second_derivatives_exist(x64):
 
 @pytest.mark.parametrize("similarity", cases.SIMILARITIES)
 def test_forward_and_reverse_agree_with_differences(similarity, x64):
-    inputs = cases.as_jax((IMAGES["usual"], parameters()))
+    inputs = cases.as_jax((HARD["usual"], parameters()))
     check_grads(
         jax.jit(functools.partial(recalibrate, similarity=similarity)),
         inputs,

@@ -35,6 +35,7 @@ from prm_flax.prm.functional import (
     normalized,
     on_last_axis,
     position_encoding,
+    quotient,
 )
 from prm_flax.prm.kernels.linear import linear
 from prm_flax.prm.similarity import SIMILARITIES
@@ -108,9 +109,9 @@ def position_repeat(v: Float[Array, "*b 1 g c"], n: int) -> Float[Array, "*b n g
 
 
 def position_mean(x: Float[Array, "*b n g c"]) -> Float[Array, "*b 1 g c"]:
-    """The mean over positions, exact for constant x, as `functional.mean` is."""
+    """The mean over positions, exact where `functional.mean` is."""
     first = lax.stop_gradient(x[..., :1, :, :])
-    return first + position_sum(x - first) / x.shape[-3]
+    return first + quotient(position_sum(x - first), x.shape[-3])
 
 
 def unfused(v: Float[Array, "*b"]) -> Float[Array, "*b"]:

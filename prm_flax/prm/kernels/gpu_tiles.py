@@ -17,6 +17,7 @@ from jax.experimental.pallas import triton
 from prm_flax.prm.functional import SIGMA_EPSILON
 from prm_flax.prm.kernels.distance import Density, density
 from prm_flax.prm.kernels.options import Options
+from prm_flax.prm.kernels.sums import position_mean
 from prm_flax.prm.similarity import SIMILARITIES
 
 
@@ -160,14 +161,14 @@ def look(tiles: Tiles) -> Look:
             rest + jnp.where(tiles.real(number)[..., None], x - first, 0.0).sum(0),
         )
 
-    # The first is subtracted and added again: a constant map has its own value as mean.
+    # The first is subtracted and added again: see `position_mean`.
     at_first = (tiles.index(0) == 0)[:, None, None]
     first = jnp.where(at_first, tiles.x(0), 0.0).sum(0)
     nothing = jnp.full(shape[:1], -jnp.inf, jnp.float32)
     index = jnp.zeros(shape[:1], jnp.int32)
     zero = jnp.zeros(shape, jnp.float32)
     _, index, query, rest = tiles.over(body, (nothing, index, zero, zero))
-    return Look(index, query, first + rest / tiles.positions)
+    return Look(index, query, position_mean(first, rest, tiles.positions))
 
 
 def encoding(

@@ -1,4 +1,4 @@
-"""What a backward kernel sums over positions, and the cotangents that makes."""
+"""Sums over positions: the mean they make, and the cotangents."""
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,17 @@ def pack(params: PRMParams) -> tuple[jax.Array, jax.Array]:
     d = jnp.where(jnp.abs(params.d) < SMALLEST_D, sign * SMALLEST_D, params.d)
     shared = jnp.concatenate([params.theta, jnp.stack([d, jnp.zeros_like(d)])])
     return shared, jnp.stack([params.alpha, params.beta, params.lam, params.xi])
+
+
+def position_mean(first: jax.Array, rest: jax.Array, positions: int) -> jax.Array:
+    """The mean of x, exact where `functional.mean` is, whatever a chip's division is.
+
+    Args:
+        first: x at the first position, float32.
+        rest: the sum of x - first.
+        positions: how many.
+    """
+    return jnp.where(first * positions + rest == 0, 0.0, first + rest / positions)
 
 
 def to_params(sums: jax.Array, params: PRMParams) -> PRMParams:

@@ -18,6 +18,7 @@ from jax import lax
 from prm_flax.prm.functional import SIGMA_EPSILON
 from prm_flax.prm.kernels.distance import Density, density
 from prm_flax.prm.kernels.options import Options
+from prm_flax.prm.kernels.sums import position_mean
 from prm_flax.prm.kernels.tpu_similarity import LANES_SIMILARITIES
 
 Total = Callable[[jax.Array], jax.Array]
@@ -161,8 +162,8 @@ def look(features: Features, total: Total) -> Look:
     zero = zeros(features.ref)
     at = zero.astype(jnp.int32)
     _, (row, column, query), rest = over_rows(h, body, (zero, (at, at, zero), zero))
-    # The first is subtracted and added again: a constant map has its own value as mean.
-    return Look(row, column, query, first + rest / (h * w))
+    # The first is subtracted and added again: see `position_mean`.
+    return Look(row, column, query, position_mean(first, rest, h * w))
 
 
 def encoding(

@@ -44,10 +44,17 @@ class Case(NamedTuple):
     features: str = "random"
 
 
+def mean_0(x):
+    """Exactly: numbers of few bits."""
+    x = jnp.round(8 * x) / 8
+    return x.at[:, -1, -1].add(-x.sum((1, 2)))
+
+
 # Of x, given its random numbers.
 FEATURES = {
     "random": lambda x: x,
     "constant": lambda x: jnp.full_like(x, 3.7),
+    "a mean of 0": mean_0,
     "a tie": lambda x: x.at[:, 1, 2].set(9.0).at[:, 3, 5].set(9.0),
 }
 
@@ -184,6 +191,13 @@ def test_constant_images_have_no_spread(platform):
     case = Case(features="constant")
     assert_is_the_definition(platform, case, leaves=slice(1))
     assert all(np.isfinite(leaf).all() for leaf in by(platform, case))
+
+
+@pytest.mark.parametrize("platform", GPU_FIRST)
+def test_a_mean_of_0_is_no_direction(platform):
+    """Of 1e-8, for the cosine, it would be one."""
+    case = Case(options=OPTIONS["cosine"], features="a mean of 0")
+    assert_is_the_definition(platform, case)
 
 
 @pytest.mark.parametrize("platform", GPU_FIRST)
