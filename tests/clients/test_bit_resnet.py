@@ -118,6 +118,7 @@ def is_whole(spec):
     return not any(spec)
 
 
+@pytest.mark.slow  # at each change the other networks' tests of the same name
 def test_two_devices_train_as_one_does(mesh):
     assert_close(trained_on(mesh), trained(new_params()))
 

@@ -23,7 +23,14 @@ def inputs(model, dtype=jnp.float32, **options):
     return variables["params"], {"batch_stats": variables["batch_stats"]}, x
 
 
-@pytest.mark.parametrize("name", table.MODELS)
+def quick_first(names):
+    """Networks as parameters, one depth of each kind; `make test-all` has them all."""
+    for name in names:
+        quick = name.endswith(("resnet14", "resnet50", "mobilenet_v2"))
+        yield pytest.param(name, marks=() if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", list(quick_first(table.MODELS)))
 def test_shapes_and_dtypes(name):
     """Logits of every dtype; init returns parameters and statistics in float32."""
     model = create_model(name, num_classes=7)

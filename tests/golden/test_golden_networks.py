@@ -14,15 +14,17 @@ from prm_flax.interop.torch import from_state_dict, to_state_dict
 EVAL_FILES = golden.names("net_*_eval")
 SLOW = pytest.mark.slow
 # At the papers' size one network is enough for a change: the others' are there at 64².
-LARGE = [n for n in EVAL_FILES if "224x224" in n and "resnet18" not in n]
+# The compared modules have files of their own.
+LATER = [n for n in EVAL_FILES if "224x224" in n and "resnet18" not in n]
+LATER += [n for n in EVAL_FILES if n.split("_")[1] in ("se", "ge", "cbam", "gc", "sge")]
 STAGES = [n for n in EVAL_FILES if any(golden.load(n).under("stage"))]
 QUERIES = [n for n in EVAL_FILES if any(golden.load(n).under("query_rc"))]
 TRAIN = "net_prm_resnet18_64x64_b8_train"
 
 
 def quick_first(names):
-    """Files as parameters, the large ones for `make test-all`."""
-    return [pytest.param(n, marks=SLOW if n in LARGE else ()) for n in names]
+    """Files as parameters, some for `make test-all`."""
+    return [pytest.param(n, marks=SLOW if n in LATER else ()) for n in names]
 
 
 def slow_but(quick, names):

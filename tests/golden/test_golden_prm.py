@@ -124,7 +124,9 @@ def test_float64_eagerly(name, form, x64):
     assert_near(got, expected(file), rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("form", [without_maps, unwatched])
+@pytest.mark.parametrize(
+    "form", [unwatched, pytest.param(without_maps, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", FILES)
 def test_float32(name, form):
     file = golden.load(name)
