@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from prm_flax.attention.common import check_positive, enter, two_dense
 from prm_flax.layers.basic import GlobalAveragePool, GlobalMaxPool, Layers
+from prm_flax.layers.extent import require_fixed
 from prm_flax.layers.norm import Statistics
 
 
@@ -60,10 +61,14 @@ class CBAM(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
-        """Gates x (b, h, w, C); `train` chooses the batch's own statistics."""
+    def __call__(self, x, train: bool = False, extent=None):
+        """Gates x (b, h, w, C), within an extent (b, 2).
+
+        `train` chooses the batch's own statistics, which an extent forbids.
+        """
         check_positive(reduction=self.reduction)
-        x, dtype = enter(x, self.dtype)
+        require_fixed(train, extent)
+        x, dtype = enter(x, self.dtype, extent=extent)
         layers = Layers(
             x.dtype,
             self.param_dtype,
@@ -71,7 +76,8 @@ class CBAM(nn.Module):
             self.bn_momentum,
             self.bn_epsilon,
         )
-        x = x * _ChannelGate(self.reduction, self.param_dtype, name="ChannelGate")(x)
+        gate = _ChannelGate(self.reduction, self.param_dtype, name="ChannelGate")
+        x = x * gate(x, extent)
         x = x * _SpatialGate(layers, name="SpatialGate")(x, train)
         return x.astype(dtype)
 
@@ -81,9 +87,10 @@ class _ChannelGate(nn.Module):
     param_dtype: Any
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, extent):
         """(b, h, w, c) -> (b, 1, 1, c)."""
-        both = jnp.stack([GlobalAveragePool()(x), GlobalMaxPool()(x)], axis=1)
+        pools = GlobalAveragePool()(x, extent), GlobalMaxPool()(x, extent)
+        both = jnp.stack(pools, axis=1)
         both = two_dense(both, self.reduction, ("mlp_1", "mlp_3"), self.param_dtype)
         return jax.nn.sigmoid(both.sum(1))[:, None, None]
 

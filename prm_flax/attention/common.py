@@ -10,8 +10,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from prm_flax.layers.basic import ReLU, uniform
+from prm_flax.layers.extent import cut
 from prm_flax.layers.precision import wide
-from prm_flax.prm.checks import check_shape
+from prm_flax.prm.checks import check_extent, check_shape
 
 
 def check_positive(**values: Any) -> None:
@@ -21,7 +22,9 @@ def check_positive(**values: Any) -> None:
             raise ValueError(f"{name} must be a positive integer, got {value!r}.")
 
 
-def enter(x: ArrayLike, dtype: Any, groups: int = 1) -> tuple[jax.Array, Any]:
+def enter(
+    x: ArrayLike, dtype: Any, groups: int = 1, extent: jax.Array | None = None
+) -> tuple[jax.Array, Any]:
     """Checks a module's input and takes it to the precision of the computation.
 
     Sums over positions and channels in bfloat16 or float16 lose what the gates are
@@ -31,9 +34,11 @@ def enter(x: ArrayLike, dtype: Any, groups: int = 1) -> tuple[jax.Array, Any]:
         x: (b, h, w, c), floating.
         dtype: the module's; x is first cast to it unless it is None.
         groups: what must divide c.
+        extent: (b, 2), the rows and columns of each map that are its image's, or None.
 
     Returns:
-        x in float32 or wider, and the dtype that the result must have.
+        x, 0 outside its extent, in float32 or wider, and the dtype that the result
+        must have.
 
     Raises:
         ValueError: other axes than four, an empty one, or groups that do not divide c.
@@ -46,7 +51,8 @@ def enter(x: ArrayLike, dtype: Any, groups: int = 1) -> tuple[jax.Array, Any]:
             "a single image is x[None]."
         )
     check_shape(x.shape, x.dtype, groups)
-    x = x if dtype is None else x.astype(dtype)
+    check_extent(x, extent)
+    x = cut(x if dtype is None else x.astype(dtype), extent)
     return x.astype(wide(x.dtype)), x.dtype
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from prm_flax.attention.common import check_positive, enter, reduced
 from prm_flax.layers.basic import ReLU, kaiming_normal
+from prm_flax.layers.extent import cut, inside
 
 # The layer norm of one number is 0, of two their order: they would tell nothing of x.
 LEAST_PLANES = 4
@@ -55,18 +56,23 @@ class GC(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
-        """Adds its context to x (b, h, w, C); `train` changes nothing here."""
+    def __call__(self, x, train: bool = False, extent=None):
+        """Adds its context to x (b, h, w, C), within an extent (b, 2)."""
         check_positive(reduction=self.reduction)
-        x, dtype = enter(x, self.dtype)
+        x, dtype = enter(x, self.dtype, extent=extent)
         channels = x.shape[-1]
         planes = max(reduced(channels, self.reduction), LEAST_PLANES)
-        z = attended(x, self._conv(x, 1, "conv_mask", kaiming_normal))
+        scores = self._conv(x, 1, "conv_mask", kaiming_normal)
+        if extent is not None:
+            within = inside(extent, *x.shape[1:3])
+            scores = jnp.where(within, scores, jnp.finfo(scores.dtype).min)
+        z = attended(x, scores)
         z = self._conv(z, planes, "channel_add_conv_0", kaiming_normal)
         z = _LayerNorm(self.param_dtype, name="channel_add_conv_1")(z)
         z = ReLU()(z)
         zeros = nn.initializers.zeros
-        return (x + self._conv(z, channels, "channel_add_conv_3", zeros)).astype(dtype)
+        y = x + self._conv(z, channels, "channel_add_conv_3", zeros)
+        return cut(y, extent).astype(dtype)
 
     def _conv(self, x, features: int, name: str, kernel_init):
         """1×1 with bias: what counts as a convolution in the paper's counter."""

@@ -48,11 +48,11 @@ class SE(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
-        """Gates x (b, h, w, C); `train` changes nothing here."""
+    def __call__(self, x, train: bool = False, extent=None):
+        """Gates x (b, h, w, C), within an extent (b, 2); `train` changes nothing."""
         check_positive(reduction=self.reduction)
-        x, dtype = enter(x, self.dtype)
-        z = GlobalAveragePool()(x)
+        x, dtype = enter(x, self.dtype, extent=extent)
+        z = GlobalAveragePool()(x, extent)
         z = two_dense(z, self.reduction, ("fc_0", "fc_2"), self.param_dtype)
         gate = jax.nn.sigmoid(z)[:, None, None]
         return (x * gate).astype(dtype)

@@ -11,10 +11,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from prm_flax.attention.common import check_positive, enter
 from prm_flax.layers.explicit import on_whole_maps
+from prm_flax.layers.extent import positions_within
 from prm_flax.prm import fast
 from prm_flax.prm.functional import mean, normalized
 from prm_flax.prm.similarity import dot
@@ -55,29 +56,36 @@ class SGE(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
-        """Gates x (b, h, w, C); `train` changes nothing here."""
+    def __call__(self, x, train: bool = False, extent=None):
+        """Gates x (b, h, w, C), within an extent (b, 2); `train` changes nothing."""
         check_positive(groups=self.groups)
-        x, dtype = enter(x, self.dtype, self.groups)
+        x, dtype = enter(x, self.dtype, self.groups, extent)
         init, size = nn.initializers, (self.groups,)
         lam = self.param("lam", init.zeros, size, self.param_dtype).astype(x.dtype)
         xi = self.param("xi", init.ones, size, self.param_dtype).astype(x.dtype)
-        return on_whole_maps(enhanced, x)(x, lam, xi).astype(dtype)
+        return on_whole_maps(enhanced, x)(x, lam, xi, extent).astype(dtype)
 
 
 def enhanced(
-    x: Float[Array, "b h w C"], lam: Float[Array, "*g"], xi: Float[Array, "*g"]
+    x: Float[Array, "b h w C"],
+    lam: Float[Array, "*g"],
+    xi: Float[Array, "*g"],
+    extent: Int[Array, "b 2"] | None,
 ) -> Float[Array, "b h w C"]:
-    """Each group of channels times its gate."""
+    """Each group of channels times its gate; x is 0 outside its extent."""
     b, h, w, c = x.shape
     g = lam.shape[0]
     # In two steps: a mesh of explicit axes refuses to merge and split at once.
     groups = x.reshape(b, h * w, c).reshape(b, h * w, g, c // g)
-    gate = jax.nn.sigmoid(lam[None, None] * likeness(groups) + xi[None, None])
+    alike = likeness(groups, positions_within(extent, h, w))
+    gate = jax.nn.sigmoid(lam[None, None] * alike + xi[None, None])
     return (groups * gate[..., None]).reshape(b, h * w, c).reshape(x.shape)
 
 
-def likeness(x: Float[Array, "b n g c"]) -> Float[Array, "b n g"]:
-    """T: how much each position is like the mean of all, normalised."""
-    scores = dot(x, mean(x, axis=-3), total=fast.channel_sum())
-    return normalized(scores, ddof=1, axis=-2)
+def likeness(
+    x: Float[Array, "b n g c"], within: Bool[Array, "b n 1"] | None = None
+) -> Float[Array, "b n g"]:
+    """T: how much each position is like the mean of those within, normalised."""
+    context = mean(x, axis=-3, within=within)
+    scores = dot(x, context, total=fast.channel_sum())
+    return normalized(scores, ddof=1, axis=-2, within=within)

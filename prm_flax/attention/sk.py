@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from prm_flax.attention.common import check_positive, enter, reduced
 from prm_flax.layers.basic import GlobalAveragePool, Layers, ReLU, relu
+from prm_flax.layers.extent import cut, require_fixed, strided
 from prm_flax.layers.norm import Statistics
 
 
@@ -72,18 +73,22 @@ class SK(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
-        """(b, h, w, c) -> (b, ⌈h/stride⌉, ⌈w/stride⌉, features)."""
+    def __call__(self, x, train: bool = False, extent=None):
+        """(b, h, w, c) -> (b, ⌈h/stride⌉, ⌈w/stride⌉, features).
+
+        With an extent (b, 2), x's, the result is 0 outside ⌈extent/stride⌉.
+        """
         self._check()
-        x, dtype = enter(x, self.dtype, self.groups)
-        core = x.dtype
+        require_fixed(train, extent)
+        x, dtype = enter(x, self.dtype, self.groups, extent)
+        core, after = x.dtype, strided(extent, self.stride)
         one, two = (
-            self._branch(x.astype(dtype), groups, suffix, train)
+            cut(self._branch(x.astype(dtype), groups, suffix, train), after)
             for groups, suffix in ((1, ""), (self.groups, "g"))
         )
         pool = GlobalAveragePool()
         one, two = one.astype(core), two.astype(core)
-        shares = self._shares(pool(one) + pool(two), train)
+        shares = self._shares(pool(one, after) + pool(two, after), train)
         return (shares[0] * one + shares[1] * two).astype(dtype)
 
     def _branch(self, x, groups: int, suffix: str, train: bool):

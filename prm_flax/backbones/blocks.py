@@ -7,6 +7,7 @@ import flax.linen as nn
 from prm_flax.attention.sk import SK
 from prm_flax.backbones.slot import Recalibration, end_of_branch
 from prm_flax.layers.basic import Layers, ReLU
+from prm_flax.layers.extent import cut, strided
 
 
 class Block(nn.Module):
@@ -43,13 +44,14 @@ class BasicBlock(Block):
     expansion = 1
 
     @nn.compact
-    def __call__(self, x, train):
-        """(b, h, w, c) -> (b, h/stride, w/stride, planes)."""
+    def __call__(self, x, train, extent=None):
+        """(b, h, w, c) -> (b, h/stride, w/stride, planes); `extent` is x's."""
         conv, norm = self.layers.conv, self.layers.norm
-        y = _three_by_three(self, x, 1, train)
+        after = strided(extent, self.stride)
+        y = _three_by_three(self, x, 1, train, extent)
         y = conv(self.planes, 3, "conv2")(y)
-        last = norm("bn2", zero=self.zero_init)
-        return end_of_branch(self, last, y, _shortcut(self, x, y, train), ReLU(), train)
+        last, identity = norm("bn2", zero=self.zero_init), _shortcut(self, x, y, train)
+        return end_of_branch(self, last, y, identity, ReLU(), train, after)
 
 
 class Bottleneck(Block):
@@ -61,28 +63,30 @@ class Bottleneck(Block):
     expansion = 4
 
     @nn.compact
-    def __call__(self, x, train):
-        """(b, h, w, c) -> (b, h/stride, w/stride, 4·planes)."""
+    def __call__(self, x, train, extent=None):
+        """(b, h, w, c) -> (b, h/stride, w/stride, 4·planes); `extent` is x's."""
         conv, norm = self.layers.conv, self.layers.norm
+        after = strided(extent, self.stride)
         y = ReLU()(norm("bn1")(conv(self.planes, 1, "conv1")(x), train))
-        y = _three_by_three(self, y, 2, train)
+        y = _three_by_three(self, cut(y, extent), 2, train, extent)
         y = conv(4 * self.planes, 1, "conv3")(y)
-        last = norm("bn3", zero=self.zero_init)
-        return end_of_branch(self, last, y, _shortcut(self, x, y, train), ReLU(), train)
+        last, identity = norm("bn3", zero=self.zero_init), _shortcut(self, x, y, train)
+        return end_of_branch(self, last, y, identity, ReLU(), train, after)
 
 
-def _three_by_three(block, x, number: int, train):
+def _three_by_three(block, x, number: int, train, extent):
     """The block's 3×3 convolution, norm and ReLU, or SK in their place."""
     layers, planes, stride = block.layers, block.planes, block.stride
     if not block.selective:
         x = layers.conv(planes, 3, f"conv{number}", stride)(x)
-        return ReLU()(layers.norm(f"bn{number}")(x, train))
+        x = ReLU()(layers.norm(f"bn{number}")(x, train))
+        return cut(x, strided(extent, stride))
     # As many of its 32 as divide both sides: small networks have 16 channels.
     groups = math.gcd(SK.groups, x.shape[-1], planes)
     sk = SK(planes, stride, groups=groups, number=number, **vars(layers))
     # Its layers are the block's own, as in PyTorch's names.
     nn.share_scope(block, sk)
-    return sk(x, train)
+    return sk(x, train, extent)
 
 
 def _shortcut(block, x, y, train):

@@ -13,6 +13,7 @@ import jax
 
 from prm_flax.backbones.mobile import MobileNet, Stage
 from prm_flax.layers.basic import ReLU
+from prm_flax.layers.extent import cut, require_fixed, strided
 
 LAYER_NAMES = MappingProxyType(
     {
@@ -40,21 +41,29 @@ class MnasNet(MobileNet):
     relu_limit: ClassVar[float | None] = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False):
-        """(b, h, w, c) -> logits (b, num_classes), or the stages' features."""
+    def __call__(self, x: jax.Array, train: bool = False, extent=None):
+        """(b, h, w, c) -> logits (b, num_classes), or the stages' features.
+
+        With an extent (b, 2) of x, which is 0 outside, an image's results are those of
+        the part inside alone.
+        """
+        require_fixed(train, extent)
         layers = self.layers()
         x = layers.conv(32, 3, "layers_0", stride=2)(x)
-        x = ReLU()(layers.norm("layers_1")(x, train))
+        extent = strided(extent, 2)
+        x = cut(ReLU()(layers.norm("layers_1")(x, train)), extent)
         # The first, separable layer has no expansion and no slot.
         x = layers.conv(32, 3, "layers_3", groups=32)(x)
-        x = ReLU()(layers.norm("layers_4")(x, train))
+        x = cut(ReLU()(layers.norm("layers_4")(x, train)), extent)
         x = layers.norm("layers_7")(layers.conv(16, 1, "layers_6")(x), train)
-        x, features = self.blocks(x, train, layers, _block_name, _layer_names)
+        names = _block_name, _layer_names
+        x = cut(x, extent)
+        x, features, extent = self.blocks(x, train, layers, *names, extent)
         if self.features_only:
             return features
         x = layers.conv(1280, 1, "layers_14")(x)
         x = ReLU()(layers.norm("layers_15")(x, train))
-        return self.classify(x, train, layers)
+        return self.classify(x, train, layers, extent)
 
 
 def _block_name(stage: int, i: int) -> str:

@@ -7,9 +7,11 @@ from typing import Any, ClassVar, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from prm_flax.backbones.slot import Recalibration, end_of_branch
 from prm_flax.layers.basic import Dropout, Layers, ReLU, global_mean
+from prm_flax.layers.extent import cut, strided
 from prm_flax.layers.norm import Statistics
 
 # For both networks: the official MnasNet program draws N(mean 0.01, std 1), a slip.
@@ -52,23 +54,24 @@ class InvertedResidual(nn.Module):
     zero_init: bool
 
     @nn.compact
-    def __call__(self, x, train):
-        """(b, h, w, c) -> (b, h/stride, w/stride, channels)."""
+    def __call__(self, x, train, extent=None):
+        """(b, h, w, c) -> (b, h/stride, w/stride, channels); `extent` is x's."""
         conv, norm = self.layers.conv, self.layers.norm
         hidden = x.shape[-1] * self.expansion
         y = x
         if self.expansion != 1:
             conv_name, norm_name = self.names["expand"]
             y = conv(hidden, 1, conv_name)(y)
-            y = ReLU(self.relu_limit)(norm(norm_name)(y, train))
+            y = cut(ReLU(self.relu_limit)(norm(norm_name)(y, train)), extent)
         conv_name, norm_name = self.names["depthwise"]
         y = conv(hidden, self.kernel, conv_name, self.stride, groups=hidden)(y)
-        y = ReLU(self.relu_limit)(norm(norm_name)(y, train))
+        after = strided(extent, self.stride)
+        y = cut(ReLU(self.relu_limit)(norm(norm_name)(y, train)), after)
         conv_name, norm_name = self.names["project"]
         y = conv(self.channels, 1, conv_name)(y)
         last = norm(norm_name, zero=self.zero_init)
         identity = x if x.shape == y.shape else None
-        return end_of_branch(self, last, y, identity, None, train)
+        return end_of_branch(self, last, y, identity, None, train, after)
 
 
 class MobileNet(nn.Module):
@@ -79,6 +82,7 @@ class MobileNet(nn.Module):
         recalibration: factory of the modules in the slot, or None.
         slot: their name.
         features_only: return {"stage1": …} instead of logits, and have no classifier.
+        frozen_stages: this many of the first stages, and the stem, get no gradient.
 
     The other attributes are the options of `create_model`.
     """
@@ -95,6 +99,7 @@ class MobileNet(nn.Module):
     zero_init: bool = False
     remat: bool = False
     features_only: bool = False
+    frozen_stages: int = 0
 
     stages: ClassVar[tuple[Stage, ...]]
     relu_limit: ClassVar[float | None]
@@ -118,8 +123,8 @@ class MobileNet(nn.Module):
             self.bn_epsilon,
         )
 
-    def blocks(self, x, train, layers, block_names, layer_names):
-        """All inverted residuals; returns the last output and every stage's.
+    def blocks(self, x, train, layers, block_names, layer_names, extent=None):
+        """All inverted residuals; the last output and its extent, and every stage's.
 
         `block_names(stage, i)` names a block, `layer_names(expansion)` its layers.
         """
@@ -137,22 +142,25 @@ class MobileNet(nn.Module):
         features = {}
         for k, stage in enumerate(self.stages):
             for i in range(stage.repeats):
+                stride = stage.stride if i == 0 else 1
                 x = block(
                     channels=stage.channels,
-                    stride=stage.stride if i == 0 else 1,
+                    stride=stride,
                     expansion=stage.expansion,
                     kernel=stage.kernel,
                     stage=k + 1,
                     names=layer_names(stage.expansion),
                     name=block_names(k, i),
-                )(x, train)
+                )(x, train, extent)
+                extent = strided(extent, stride)
+            x = lax.stop_gradient(x) if k < self.frozen_stages else x
             features[f"stage{k + 1}"] = x
-        return x, features
+        return x, features, extent
 
-    def classify(self, x: jax.Array, train: bool, layers: Layers) -> jax.Array:
+    def classify(self, x, train: bool, layers: Layers, extent=None) -> jax.Array:
         """(b, h, w, c) -> logits (b, num_classes)."""
         # A function in the official programs, and so free by the paper's counter.
-        x = global_mean(x)
+        x = global_mean(x, extent)
         x = Dropout(self.dropout)(x, train)
         zeros = nn.initializers.zeros
         return layers.dense(self.num_classes, "classifier_1", classifier_init, zeros)(x)

@@ -12,6 +12,7 @@ import jax
 
 from prm_flax.backbones.mobile import MobileNet, Stage
 from prm_flax.layers.basic import ReLU
+from prm_flax.layers.extent import cut, require_fixed, strided
 
 LAYER_NAMES = MappingProxyType(
     {
@@ -41,18 +42,25 @@ class MobileNetV2(MobileNet):
     relu_limit: ClassVar[float | None] = 6.0
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False):
-        """(b, h, w, c) -> logits (b, num_classes), or the stages' features."""
+    def __call__(self, x: jax.Array, train: bool = False, extent=None):
+        """(b, h, w, c) -> logits (b, num_classes), or the stages' features.
+
+        With an extent (b, 2) of x, which is 0 outside, an image's results are those of
+        the part inside alone.
+        """
+        require_fixed(train, extent)
         layers = self.layers()
         x = layers.conv(32, 3, "features_0_0", stride=2)(x)
-        x = ReLU(6.0)(layers.norm("features_0_1")(x, train))
-        x, features = self.blocks(x, train, layers, self._block_name, _layer_names)
+        extent = strided(extent, 2)
+        x = cut(ReLU(6.0)(layers.norm("features_0_1")(x, train)), extent)
+        names = self._block_name, _layer_names
+        x, features, extent = self.blocks(x, train, layers, *names, extent)
         if self.features_only:
             return features
         last = 1 + sum(stage.repeats for stage in self.stages)
         x = layers.conv(1280, 1, f"features_{last}_0")(x)
         x = ReLU(6.0)(layers.norm(f"features_{last}_1")(x, train))
-        return self.classify(x, train, layers)
+        return self.classify(x, train, layers, extent)
 
     def _block_name(self, stage: int, i: int) -> str:
         before = sum(s.repeats for s in self.stages[:stage])

@@ -12,7 +12,16 @@ from prm_flax.errors import unknown
 
 # Fields of the networks that are not options of `create_model`.
 _SETTINGS = frozenset(
-    {"block", "depths", "width", "slot", "selective", "parent", "name"}
+    {
+        "block",
+        "depths",
+        "width",
+        "slot",
+        "selective",
+        "frozen_stages",
+        "parent",
+        "name",
+    }
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from prm_flax.backbones.blocks import BasicBlock, Bottleneck
 from prm_flax.backbones.slot import Recalibration
@@ -24,6 +25,7 @@ from prm_flax.layers.basic import (
     ReLU,
     uniform,
 )
+from prm_flax.layers.extent import cut, require_fixed, strided
 from prm_flax.layers.norm import Statistics
 
 
@@ -57,6 +59,7 @@ class ResNet(nn.Module):
         slot: their name.
         selective: put SK in the place of a 3×3 convolution in every block.
         features_only: return {"stage1": …} instead of logits, and have no classifier.
+        frozen_stages: this many of the first stages, and the stem, get no gradient.
 
     The other attributes are the options of `create_model`.
     """
@@ -78,6 +81,7 @@ class ResNet(nn.Module):
     zero_init: bool = False
     remat: bool = False
     features_only: bool = False
+    frozen_stages: int = 0
 
     @property
     def feature_info(self) -> tuple[tuple[str, int, int], ...]:
@@ -93,8 +97,13 @@ class ResNet(nn.Module):
         return self.width * 2**stage_index
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False):
-        """(b, h, w, c) -> logits (b, num_classes), or the stages' features."""
+    def __call__(self, x: jax.Array, train: bool = False, extent=None):
+        """(b, h, w, c) -> logits (b, num_classes), or the stages' features.
+
+        With an extent (b, 2) of x, which is 0 outside, an image's results are those of
+        the part inside alone.
+        """
+        require_fixed(train, extent)
         stem = _stem(self.stem)
         layers = Layers(
             self.dtype,
@@ -105,20 +114,24 @@ class ResNet(nn.Module):
         )
         x = layers.conv(self.width, stem.kernel, "conv1", stem.stride)(x)
         x = ReLU()(layers.norm("bn1")(x, train))
+        extent = strided(extent, stem.stride)
+        x = cut(x, extent)
         if stem.pool:
-            x = MaxPool()(x)
+            x, extent = MaxPool()(x), strided(extent, 2)
+            x = cut(x, extent)
         block = self._block(layers)
         features = {}
         for k, depth in enumerate(self.depths):
             for i in range(depth):
                 stride = 2 if k > 0 and i == 0 else 1
-                x = block(self._planes(k), stride, k + 1, name=f"layer{k + 1}_{i}")(
-                    x, train
-                )
+                name = f"layer{k + 1}_{i}"
+                x = block(self._planes(k), stride, k + 1, name=name)(x, train, extent)
+                extent = strided(extent, stride)
+            x = lax.stop_gradient(x) if k < self.frozen_stages else x
             features[f"stage{k + 1}"] = x
         if self.features_only:
             return features
-        x = GlobalAveragePool()(x)
+        x = GlobalAveragePool()(x, extent)
         x = Dropout(self.dropout)(x, train)
         init = uniform(1 / math.sqrt(x.shape[-1]))
         return layers.dense(self.num_classes, "fc", init, init)(x)

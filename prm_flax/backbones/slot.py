@@ -1,6 +1,7 @@
 """The slot: where a recalibration module goes in a residual branch, and what fits."""
 
 import dataclasses
+import inspect
 from typing import Any, Protocol
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 
 from prm_flax.attention import SGE
 from prm_flax.layers.basic import ReLU
+from prm_flax.layers.extent import cut
 from prm_flax.layers.norm import BatchNorm
 from prm_flax.prm.kernels.options import Branch
 from prm_flax.prm.linen import PRM
@@ -20,8 +22,10 @@ class Recalibration(Protocol):
     It is called once for every residual branch, with the branch's channels and its
     stage (from 1), and returns a Linen module that is then called as
     `module(x, train=train)` on the output (b, h, w, channels) of the branch's last
-    norm and returns an array of the same shape. Make it a module-level function or a
-    frozen dataclass, so that it can be hashed.
+    norm and returns an array of the same shape. Where images are padded to one size, as
+    in detectors, a module whose call has a keyword `extent` is also given that, (b, 2)
+    int32: the rows and columns of each map that are its image's. Make it a module-level
+    function or a frozen dataclass, so that it can be hashed.
 
     Example:
         >>> from prm_flax import PRM, create_model
@@ -100,6 +104,7 @@ def end_of_branch(
     identity: jax.Array | None,
     relu: ReLU | None,
     train: bool,
+    extent: jax.Array | None = None,
 ) -> jax.Array:
     """relu(module(norm(x)) + identity), with the module that fills the block's slot.
 
@@ -110,16 +115,17 @@ def end_of_branch(
         identity: (b, h, w, c) or None for 0.
         relu: or None for none.
         train: for norm and module.
+        extent: (b, 2) of x, outside of which the result is 0; None for all.
     """
     module = _module(block, x)
-    kernel = _kernel(module, norm, x, train)
+    kernel = None if extent is not None else _kernel(module, norm, x, train)
     if kernel is not None:
         affine = norm.affine(x, train)
         return module.finish(kernel, Branch(x, affine, identity), relu is not None)
     y = norm(x, train)
-    y = y if module is None else _called(module, y, train)
+    y = y if module is None else _called(module, y, train, extent)
     y = y if identity is None else y + identity
-    return y if relu is None else relu(y)
+    return cut(y if relu is None else relu(y), extent)
 
 
 def _module(block, x) -> Any:
@@ -143,8 +149,10 @@ def _kernel(module, norm: BatchNorm, x, train: bool):
     return module.choose(x, norm.runs(x.shape[0], train))
 
 
-def _called(module: Any, x: jax.Array, train: bool) -> jax.Array:
-    y = module(x, train=train)
+def _called(module: Any, x: jax.Array, train: bool, extent: Any) -> jax.Array:
+    takes = inspect.signature(type(module).__call__).parameters
+    given = {} if extent is None or "extent" not in takes else {"extent": extent}
+    y = module(x, train=train, **given)
     if y.shape != x.shape:
         raise ValueError(
             f"A recalibration module must keep the shape: {x.shape} became {y.shape}."

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from prm_flax.layers.convolution import convolve
+from prm_flax.layers.extent import counted, cut, inside
 from prm_flax.layers.norm import BatchNorm, Statistics
 from prm_flax.layers.precision import wide
 
@@ -58,26 +59,41 @@ class MaxPool(nn.Module):
         return nn.max_pool(x, (3, 3), (2, 2), padding)
 
 
-def global_mean(x: jax.Array) -> jax.Array:
-    """(b, h, w, c) -> (b, c): the mean over all positions, summed in float32."""
+def global_mean(x: jax.Array, extent: jax.Array | None = None) -> jax.Array:
+    """(b, h, w, c) -> (b, c): the mean over all positions, summed in float32.
+
+    With an extent (b, 2), over those inside.
+    """
     core = wide(x.dtype)
-    return x.mean((1, 2), dtype=core).astype(x.dtype)
+    if extent is None:
+        return x.mean((1, 2), dtype=core).astype(x.dtype)
+    count = counted(inside(extent, *x.shape[1:3]), (1, 2), core)[:, 0, 0]
+    return (cut(x, extent).sum((1, 2), dtype=core) / count).astype(x.dtype)
+
+
+def global_max(x: jax.Array, extent: jax.Array | None = None) -> jax.Array:
+    """(b, h, w, c) -> (b, c): the maximum over all positions, or those inside."""
+    if extent is None:
+        return x.max((1, 2))
+    within = inside(extent, *x.shape[1:3])
+    largest = jnp.where(within, x, -jnp.inf).max((1, 2))
+    return jnp.where(within.any((1, 2)), largest, 0)
 
 
 class GlobalAveragePool(nn.Module):
     """`global_mean` as a layer, which the paper's counter counts."""
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: jax.Array | None = None) -> jax.Array:
         """(b, h, w, c) -> (b, c)."""
-        return global_mean(x)
+        return global_mean(x, extent)
 
 
 class GlobalMaxPool(nn.Module):
-    """The maximum over all positions."""
+    """`global_max` as a layer."""
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, extent: jax.Array | None = None) -> jax.Array:
         """(b, h, w, c) -> (b, c)."""
-        return x.max((1, 2))
+        return global_max(x, extent)
 
 
 class Dropout(nn.Module):

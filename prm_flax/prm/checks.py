@@ -60,3 +60,15 @@ def check_input(x, params, groups: int | None, similarity: str, ddof: int) -> No
         raise ValueError(f"groups={groups}, but the parameters are of {g} groups.")
     check_options(g, similarity, ddof)
     check_shape(x.shape, x.dtype, g)
+
+
+def check_extent(x, extent) -> None:
+    """Raises if an extent is not two integers for each map of x, or None."""
+    if extent is None:
+        return
+    want = (*x.shape[:-3], 2)
+    if extent.shape != want or not jnp.issubdtype(extent.dtype, jnp.integer):
+        raise ValueError(
+            f"extent must be the rows and columns of each map, integers {want}; got "
+            f"{extent.dtype} {extent.shape} for x {x.shape}."
+        )

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import initializers
 from jax.sharding import PartitionSpec
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32
 
 from prm_flax.layers.explicit import on_whole_maps, shared_by
-from prm_flax.prm.checks import check_input
+from prm_flax.layers.extent import counted, cut, positions_within
+from prm_flax.prm.checks import check_extent, check_input
 from prm_flax.prm.similarity import SIMILARITIES
 
 # Added to σ, eq. 7.
@@ -106,6 +107,7 @@ def recalibrate(
     ddof: int = 0,
     position: bool = True,
     normalize: bool = True,
+    extent: jax.Array | None = None,
     return_maps: bool = False,
 ) -> jax.Array | tuple[jax.Array, PRMMaps]:
     """Gates each group of channels by likeness to its query, distance and context.
@@ -132,6 +134,9 @@ def recalibrate(
         ddof: σ divides by N - ddof: 0 is the paper's, 1 the official code's.
         position: False leaves the position encoding out (D = 1).
         normalize: False leaves eq. 7 out (T = S).
+        extent: (..., 2) int32, the rows and columns of each padded map that are its
+            image's: p_q, z, μ and σ are over the positions inside, y and the maps are 0
+            outside.
         return_maps: also return the `PRMMaps`.
 
     Returns:
@@ -152,6 +157,7 @@ def recalibrate(
     """
     params = PRMParams(*(jnp.asarray(leaf) for leaf in params))
     check_input(x, params, groups, similarity, ddof)
+    check_extent(x, extent)
     run = functools.partial(
         _recalibrate,
         phi=SIMILARITIES[similarity],
@@ -161,10 +167,10 @@ def recalibrate(
         return_maps=return_maps,
     )
     split = _like(shared_by(x)) if return_maps else None
-    return on_whole_maps(run, x, split)(x, params)
+    return on_whole_maps(run, x, split)(x, params, extent)
 
 
-def _recalibrate(x, params, *, phi, ddof, position, normalize, return_maps):
+def _recalibrate(x, params, extent, *, phi, ddof, position, normalize, return_maps):
     """The same after all checks."""
     *batch, h, w, channels = x.shape
     g = params.alpha.shape[0]
@@ -175,13 +181,16 @@ def _recalibrate(x, params, *, phi, ddof, position, normalize, return_maps):
     theta, d = params.theta.astype(core), params.d.astype(core)
 
     # In two steps: a mesh of explicit axes refuses to merge and split at once.
-    xs = x.astype(core).reshape(*batch, h * w, channels)
+    xs = cut(x, extent).astype(core).reshape(*batch, h * w, channels)
     xs = xs.reshape(*batch, h * w, g, channels // g)
+    within = positions_within(extent, h, w)
     # The sum has the mean's argmax; dividing could only round two values to a tie.
     salience = lax.stop_gradient(xs).sum(-1)
+    if within is not None:
+        salience = jnp.where(within, salience, -jnp.inf)
     index = jnp.argmax(salience, axis=-2).astype(jnp.int32)
     query = jnp.take_along_axis(xs, index[..., None, :, None], axis=-3)
-    context = mean(xs, axis=-3)
+    context = mean(xs, axis=-3, within=within)
 
     sim_query, sim_context = phi(xs, query), phi(xs, context)
     row_column = jnp.stack([index // w, index % w], axis=-1)
@@ -191,15 +200,16 @@ def _recalibrate(x, params, *, phi, ddof, position, normalize, return_maps):
         else jnp.ones_like(sim_query)
     )
     scores = alpha * sim_query * encoding + beta * sim_context
-    normed = normalized(scores, ddof, axis=-2) if normalize else scores
+    normed = normalized(scores, ddof, axis=-2, within=within) if normalize else scores
     gate = jax.nn.sigmoid(lam * normed + xi)
 
     y = (xs * gate[..., None]).reshape(*batch, h * w, channels)
-    y = y.reshape(x.shape).astype(x.dtype)
+    y = cut(y.reshape(x.shape), extent).astype(x.dtype)
     if not return_maps:
         return y
     maps = (encoding, sim_query, sim_context, scores, gate)
-    return y, PRMMaps(row_column, *(m.reshape(*batch, h, w, g) for m in maps))
+    maps = (cut(m.reshape(*batch, h, w, g), extent) for m in maps)
+    return y, PRMMaps(row_column, *maps)
 
 
 def _like(spec: PartitionSpec) -> tuple[PartitionSpec, PRMMaps]:
@@ -215,15 +225,26 @@ def on_last_axis(leaf: Float[Array, "*g"], ndim: int) -> Float[Array, "..."]:
     return leaf.reshape((1,) * (ndim - 1) + leaf.shape)
 
 
-def mean(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
+def mean(
+    x: Float[Array, "..."], axis: int, within: Bool[Array, "..."] | None = None
+) -> Float[Array, "..."]:
     """Mean over `axis` (kept), exact for constant x and where it is 0.
 
     The first element is subtracted and added again, so that equal elements give
     their own value, not one a rounding away from it.
+
+    Args:
+        x: the numbers.
+        axis: of the positions, negative.
+        within: (..., n, 1) which positions count, the first among them; None for all.
     """
     first = lax.stop_gradient(lax.slice_in_dim(x, 0, 1, axis=axis))
-    total = jnp.sum(x - first, axis=axis, keepdims=True)
-    return first + quotient(total, x.shape[axis])
+    deviation, count = x - first, x.shape[axis]
+    if within is not None:
+        within = within.reshape(within.shape + (1,) * (-2 - axis))
+        deviation = jnp.where(within, deviation, 0)
+        count = counted(within, axis, x.dtype)
+    return first + quotient(jnp.sum(deviation, axis=axis, keepdims=True), count)
 
 
 def quotient(total: Float[Array, "*b"], count: Any) -> Float[Array, "*b"]:
@@ -236,29 +257,42 @@ def quotient(total: Float[Array, "*b"], count: Any) -> Float[Array, "*b"]:
     return total / jnp.where(total == total, divisor, 1.0)
 
 
-def normalized(scores: Float[Array, "*b"], ddof: int, axis: int) -> Float[Array, "*b"]:
+def normalized(
+    scores: Float[Array, "*b"],
+    ddof: int,
+    axis: int,
+    within: Bool[Array, "..."] | None = None,
+) -> Float[Array, "*b"]:
     """(S - μ) / (σ + 1e-5) over `axis`, eqs. 6 and 7.
 
     Args:
         scores: S.
         ddof: σ divides by n - ddof; a single position has σ = 0 with both.
-        axis: the axis of the n positions.
+        axis: the axis of the n positions, negative.
+        within: which positions count, as for `mean`; None for all.
 
     Returns:
-        The normalised scores; 0 where S is constant, with derivative
+        The normalised scores; 0 where a position does not count, and 0 where S is
+        constant, with derivative
         1e5·(dS - dμ), that is with σ taken as constant, never NaN.
     """
-    centred = scores - mean(scores, axis)
+    centred = scores - mean(scores, axis, within)
+    if within is not None:
+        centred = jnp.where(within, centred, 0)
     # Squares of a spread near 1e-24 (or 1e24) leave float32: measure in units of
     # the largest deviation.
     largest = lax.stop_gradient(jnp.max(jnp.abs(centred), axis=axis, keepdims=True))
     spread = largest > jnp.finfo(scores.dtype).tiny
     unit = jnp.where(spread, largest, 1.0)
     square = jnp.sum(jnp.square(centred / unit), axis=axis, keepdims=True)
-    count = scores.shape[axis] - ddof
-    # A size that is a symbol (`jax.export`) cannot be compared while tracing.
-    at_least_1 = max if isinstance(count, int) else jnp.maximum
-    variance = square / jnp.asarray(at_least_1(count, 1), scores.dtype)
+    if within is None:
+        count = scores.shape[axis] - ddof
+        # A size that is a symbol (`jax.export`) cannot be compared while tracing.
+        at_least_1 = max if isinstance(count, int) else jnp.maximum
+        count = jnp.asarray(at_least_1(count, 1), scores.dtype)
+    else:
+        count = counted(within, axis, scores.dtype, ddof)
+    variance = square / count
     sigma = unit * jnp.sqrt(jnp.where(spread, variance, 1.0))
     return centred / (jnp.where(spread, sigma, 0.0) + SIGMA_EPSILON)
 

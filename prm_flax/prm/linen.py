@@ -67,13 +67,15 @@ class PRM(nn.Module):
             }
         )
 
-    def __call__(self, x, train: bool = False):
-        """Recalibrates x (..., h, w, C); `train` changes nothing here."""
+    def __call__(self, x, train: bool = False, extent=None):
+        """Recalibrates x (..., h, w, C), see `recalibrate`; `train` changes nothing."""
         check_shape(x.shape, x.dtype, self.groups)
         x = x if self.dtype is None else x.astype(self.dtype)
+        keywords = self._options().keywords() | dict[str, Any](extent=extent)
         if not self._is_watched():
-            return self.finish(self.choose(x), Branch(x))
-        keywords = self._options().keywords()
+            if extent is None:
+                return self.finish(self.choose(x), Branch(x))
+            return fast.form(self.kernel, x)(x, self.leaves, **keywords)
         y, maps = recalibrate(x, self.leaves, **keywords, return_maps=True)
         self.sow("intermediates", "maps", maps)
         return y

@@ -64,8 +64,15 @@ class PRM(nnx.Module):
             value = INITIALIZERS[name](rngs.params(), shape, param_dtype)
             setattr(self, name, nnx.Param(value))
 
-    def __call__(self, x: jax.Array, train: bool = False, *, return_maps: bool = False):
-        """Recalibrates x (..., h, w, C); `train` changes nothing here.
+    def __call__(
+        self,
+        x: jax.Array,
+        train: bool = False,
+        *,
+        extent: jax.Array | None = None,
+        return_maps: bool = False,
+    ):
+        """Recalibrates x (..., h, w, C), see `recalibrate`; `train` changes nothing.
 
         With `return_maps` the result is the pair (y, `PRMMaps`).
         """
@@ -75,8 +82,11 @@ class PRM(nnx.Module):
         )
         x = x if self.dtype is None else x.astype(self.dtype)
         options = Options(self.similarity, self.ddof, self.position, self.normalize)
+        keywords = options.keywords() | dict[str, Any](extent=extent)
         if return_maps:
-            return recalibrate(x, params, **options.keywords(), return_maps=True)
-        kernel = None if self.kernel == "xla" else fast.choose(x, self.groups)
+            return recalibrate(x, params, **keywords, return_maps=True)
         separate = fast.form(self.kernel, x)
+        if extent is not None:
+            return separate(x, params, **keywords)
+        kernel = None if self.kernel == "xla" else fast.choose(x, self.groups)
         return fast.recalibrate_branch(kernel, Branch(x), params, options, separate)

@@ -27,9 +27,10 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32
 
-from prm_flax.prm.checks import check_input
+from prm_flax.layers.extent import counted, cut, positions_within
+from prm_flax.prm.checks import check_extent, check_input
 from prm_flax.prm.functional import (
     PRMParams,
     normalized,
@@ -56,10 +57,12 @@ def recalibrate(
     ddof: int = 0,
     position: bool = True,
     normalize: bool = True,
+    extent: jax.Array | None = None,
 ) -> jax.Array:
     """The definition's y; arguments as there."""
     params = PRMParams(*(jnp.asarray(leaf) for leaf in params))
     check_input(x, params, None, similarity, ddof)
+    check_extent(x, extent)
     *batch, h, w, channels = x.shape
     g = params.alpha.shape[0]
     core = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
@@ -69,11 +72,12 @@ def recalibrate(
     theta, d = params.theta.astype(core), params.d.astype(core)
     phi = functools.partial(SIMILARITIES[similarity], total=channel_sum)
 
-    xs = x.astype(core).reshape(*batch, h * w, channels)
+    xs = cut(x, extent).astype(core).reshape(*batch, h * w, channels)
     xs = xs.reshape(*batch, h * w, g, channels // g)
-    index = query_index(lax.stop_gradient(xs), w)
+    within = positions_within(extent, h, w)
+    index = query_index(lax.stop_gradient(xs), w, within)
     query = unfused(jnp.take_along_axis(xs, index[..., None, :, None], axis=-3))
-    context = unfused(position_mean(xs))
+    context = unfused(position_mean(xs, within))
 
     sim_query, sim_context = (
         phi(xs, position_repeat(v, h * w)) for v in (query, context)
@@ -82,10 +86,10 @@ def recalibrate(
         row_column = jnp.stack([index // w, index % w], axis=-1)
         sim_query = sim_query * position_encoding(row_column, theta, d, (h, w))
     scores = alpha * sim_query + beta * sim_context
-    normed = normalized(scores, ddof, axis=-2) if normalize else scores
+    normed = normalized(scores, ddof, axis=-2, within=within) if normalize else scores
     gate = jax.nn.sigmoid(lam * normed + xi)
     y = (xs * channel_repeat(gate, channels // g)).reshape(*batch, h * w, channels)
-    return y.reshape(x.shape).astype(x.dtype)
+    return cut(y.reshape(x.shape), extent).astype(x.dtype)
 
 
 def channel_sum(x: Float[Array, "*b c"]) -> Float[Array, "*b"]:
@@ -108,10 +112,16 @@ def position_repeat(v: Float[Array, "*b 1 g c"], n: int) -> Float[Array, "*b n g
     return _position_repeat(v, n)
 
 
-def position_mean(x: Float[Array, "*b n g c"]) -> Float[Array, "*b 1 g c"]:
-    """The mean over positions, exact where `functional.mean` is."""
+def position_mean(
+    x: Float[Array, "*b n g c"], within: Bool[Array, "*b n 1"] | None = None
+) -> Float[Array, "*b 1 g c"]:
+    """The mean over positions, of those within; exact where `functional.mean` is."""
     first = lax.stop_gradient(x[..., :1, :, :])
-    return first + quotient(position_sum(x - first), x.shape[-3])
+    deviation, count = x - first, x.shape[-3]
+    if within is not None:
+        deviation = jnp.where(within[..., None], deviation, 0)
+        count = counted(within[..., None], -3, x.dtype)
+    return first + quotient(position_sum(deviation), count)
 
 
 def unfused(v: Float[Array, "*b"]) -> Float[Array, "*b"]:
@@ -119,7 +129,11 @@ def unfused(v: Float[Array, "*b"]) -> Float[Array, "*b"]:
     return _unfused(v, 0)
 
 
-def query_index(x: Float[Array, "*b n g c"], width: int) -> Int32[Array, "*b g"]:
+def query_index(
+    x: Float[Array, "*b n g c"],
+    width: int,
+    within: Bool[Array, "*b n 1"] | None = None,
+) -> Int32[Array, "*b g"]:
     """Each group's position of the largest sum over channels, the first on a tie.
 
     The row of the largest sum by a maximum of each row, then the place in that row.
@@ -127,13 +141,21 @@ def query_index(x: Float[Array, "*b n g c"], width: int) -> Int32[Array, "*b g"]
     Args:
         x: features of n = h·width positions, without derivative.
         width: of a row.
+        within: which positions count; x is 0 at the others.
     """
     *batch, n, g, c = x.shape
-    sums = _compared(_sum_channels(x)).reshape(*batch, n // width, width, g)
+    sums = _compared(_sum_channels(x))
+    if within is not None:
+        sums = jnp.where(within, sums, -jnp.inf)
+    sums = sums.reshape(*batch, n // width, width, g)
     row = jnp.argmax(_compared(sums.max(axis=-2)), axis=-2)
     rows = x.reshape(*batch, n // width, width, g, c)
     found = jnp.take_along_axis(rows, row[..., None, None, :, None], axis=-4)
-    column = jnp.argmax(_sum_channels(found)[..., 0, :, :], axis=-2)
+    found = _sum_channels(found)[..., 0, :, :]
+    if within is not None:  # the rows within begin alike: they are those of the first
+        first = within.reshape(*within.shape[:-2], n // width, width, 1)[..., 0, :, :]
+        found = jnp.where(first, found, -jnp.inf)
+    column = jnp.argmax(found, axis=-2)
     return (row * width + column).astype(jnp.int32)
 
 
