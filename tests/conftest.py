@@ -46,6 +46,7 @@ jax.config.update("jax_num_cpu_devices", DEVICES)
 jaxtyping.install_import_hook(
     [
         "prm_flax.attention",
+        "prm_flax.detection",
         "prm_flax.layers.norm",
         "prm_flax.prm.functional",
         "prm_flax.prm.kernels.cpu",

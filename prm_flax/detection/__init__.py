@@ -1,0 +1,1 @@
+"""Object detection: boxes, anchors, their assignment, suppression and losses."""
