@@ -1,0 +1,72 @@
+"""Detectors by name: `create_detector` and `list_detectors`."""
+
+from types import MappingProxyType
+from typing import Any
+
+import flax.linen as nn
+
+from prm_flax.backbones.registry import create_model, list_models
+from prm_flax.detection.retinanet import RetinaNet
+from prm_flax.errors import unknown
+
+DETECTORS: MappingProxyType[str, type[RetinaNet]] = MappingProxyType(
+    {"retinanet": RetinaNet}
+)
+# Stages that, with the stem, are not trained.
+FROZEN = 1
+
+
+def list_detectors() -> list[str]:
+    """All names `create_detector` knows.
+
+    Example:
+        >>> from prm_flax.detection import list_detectors
+        >>> "retinanet_prm_resnet50" in list_detectors()
+        True
+    """
+    return [f"{d}_{backbone}" for d in DETECTORS for backbone in list_models()]
+
+
+def create_detector(
+    name: str, num_classes: int = 80, **backbone_options: Any
+) -> nn.Module:
+    """Builds a detector by name.
+
+    Args:
+        name: one of `list_detectors()`, such as "retinanet_prm_resnet50".
+        num_classes: K, without background.
+        **backbone_options: those of `create_model`; `dtype` and `param_dtype` are also
+            those of neck and head.
+
+    Returns:
+        A Linen module: `model.apply(variables, images, sizes)` takes images (b, h, w, c)
+        padded to a multiple of 32, at the bottom and at the right, and their own sizes
+        (b, 2) or None.
+
+    Raises:
+        ValueError: an unknown name, option or value; the message has the nearest one.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from prm_flax.detection import create_detector
+        >>> model = create_detector("retinanet_resnet14", num_classes=3, stem="imagenet")
+        >>> images = jnp.ones((1, 64, 64, 3))
+        >>> shapes = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
+        >>> [logits.shape for logits in shapes[0].logits][:2]
+        [(1, 16, 16, 9, 3), (1, 8, 8, 9, 3)]
+    """
+    if name not in list_detectors():
+        raise unknown("detector", name, list_detectors())
+    kind = next(d for d in DETECTORS if name.startswith(f"{d}_"))
+    options = dict(backbone_options)
+    for own in ("features_only", "dropout"):
+        if own in options:
+            raise unknown(f"option of {name}", own, _options(options))
+    network = create_model(name.removeprefix(f"{kind}_"), features_only=True, **options)
+    types = {n: options[n] for n in ("dtype", "param_dtype") if n in options}
+    frozen: Any = network.clone(frozen_stages=FROZEN)
+    return DETECTORS[kind](backbone=frozen, num_classes=num_classes, **types)
+
+
+def _options(given: dict[str, Any]) -> list[str]:
+    return [name for name in given if name not in ("features_only", "dropout")]
