@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from prm_flax.layers.basic import relu
+from prm_flax.layers.basic import ReLU
 from prm_flax.layers.convolution import convolve
 from prm_flax.layers.extent import Extent, cut
 
@@ -70,4 +70,4 @@ class ConvModule(nn.Module):
         """(b, h, w, c) -> (b, ⌈h/stride⌉, ⌈w/stride⌉, features); extent after it."""
         conv = self.convolutions.conv
         y = conv(self.features, self.kernel, "conv", self.stride)(x)
-        return cut(relu(y) if self.relu else y, extent)
+        return cut(ReLU()(y) if self.relu else y, extent)

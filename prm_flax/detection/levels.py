@@ -32,7 +32,7 @@ def last_stages(backbone: nn.Module, count: int) -> tuple[Stage, ...]:
     return tuple(by_stride.values())[-count:]
 
 
-def extent_of(sizes: jax.Array, size: tuple[int, int]) -> jax.Array:
+def extent_of(sizes: jax.Array, size: tuple[int, ...]) -> jax.Array:
     """The extents (b, 2) of images of their own sizes (b, 2) padded to h × w."""
     rounded = -(-sizes // MULTIPLE) * MULTIPLE
     return jnp.minimum(rounded, jnp.asarray([size], sizes.dtype))
@@ -65,7 +65,7 @@ def features(backbone: Any, images: jax.Array, extent: Any) -> dict[str, jax.Arr
     return backbone(images, train=False, **given)
 
 
-def enlarged(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+def enlarged(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
     """(b, h, w, c) enlarged to `size` by repeating the nearest pixel."""
     for axis, length in enumerate(size, start=1):
         times, rest = divmod(length, x.shape[axis])

@@ -39,9 +39,9 @@ def create_detector(
             those of neck and head.
 
     Returns:
-        A Linen module: `model.apply(variables, images, sizes)` takes images (b, h, w, c)
-        padded to a multiple of 32, at the bottom and at the right, and their own sizes
-        (b, 2) or None.
+        A Linen module: `model.apply(variables, images, sizes)` takes images
+        (b, h, w, c) padded to a multiple of 32, at the bottom and at the right, and
+        their own sizes (b, 2) or None.
 
     Raises:
         ValueError: an unknown name, option or value; the message has the nearest one.
@@ -49,7 +49,7 @@ def create_detector(
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from prm_flax.detection import create_detector
-        >>> model = create_detector("retinanet_resnet14", num_classes=3, stem="imagenet")
+        >>> model = create_detector("retinanet_resnet14", 3, stem="imagenet")
         >>> images = jnp.ones((1, 64, 64, 3))
         >>> shapes = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
         >>> [logits.shape for logits in shapes[0].logits][:2]

@@ -98,11 +98,21 @@ _STATISTICS_RULE = {
     "running_var": lambda n: 1 + 0.2 * abs(n),
 }
 _NORM_RULE = {"weight": lambda n: 1 + 0.1 * n, "bias": lambda n: 0.1 * n}
+# Part of a detector's name -> what its convolutions and dense layers are multiplied by.
+_DETECTOR_FACTORS = {
+    "neck.lateral_convs.": 0.1,
+    "neck.fpn_convs.": 0.7,
+    "bbox_head.retina_cls.": 0.4,
+    "bbox_head.retina_reg.": 0.15,
+    "rpn_head.rpn_cls.": 0.5,
+    "rpn_head.rpn_reg.": 0.1,
+    ".fc_cls.": 0.6,
+    ".fc_reg.": 0.3,
+}
 
 
 def _by_rule(name: str, shape: list[int], salt: str) -> np.ndarray:
-    seed = zlib.crc32((salt + name).encode())
-    n = np.random.RandomState(seed).standard_normal(shape)
+    n = _normal(salt + name, shape)
     last = name.rpartition(".")[2]
     if ".prm." in name or ".sge." in name:
         value = _GATE_RULE[last](n)
@@ -113,6 +123,36 @@ def _by_rule(name: str, shape: list[int], salt: str) -> np.ndarray:
     else:
         value = _NORM_RULE[last](n)
     return value.astype(np.float32)
+
+
+def detector_state_dict(file: Golden) -> dict[str, np.ndarray]:
+    """The parameters of a detector's file, by meta.rule, float32."""
+    shapes = zip(file.arrays["names"], file.arrays["shapes"], strict=True)
+    assert file.meta["salt"] == ""
+    return {str(name): _of_detector(str(name), json.loads(s)) for name, s in shapes}
+
+
+def _of_detector(name: str, shape: list[int]) -> np.ndarray:
+    if name.endswith(".bn3.weight"):
+        return (0.5 + 0.05 * _normal(name, shape)).astype(np.float32)
+    if name == "bbox_head.retina_cls.bias":
+        return (-2 + 0.1 * _normal(name, shape)).astype(np.float32)
+    if len(shape) not in (2, 4) or ".prm." in name:
+        return _by_rule(name, shape, "")
+    value = _normal(name, shape) * np.sqrt(2 / np.prod(shape[1:]))
+    return (_factor(name, shape) * value).astype(np.float32)
+
+
+def _factor(name: str, shape: list[int]) -> float:
+    if name.startswith("neck.fpn_convs.") and shape[1] == 2048:
+        return 0.1
+    found = [factor for part, factor in _DETECTOR_FACTORS.items() if part in name]
+    return found[0] if found else 1.0
+
+
+def _normal(name: str, shape: list[int]) -> np.ndarray:
+    """The normal numbers of a name."""
+    return np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
 
 
 def images(file: Golden) -> np.ndarray:
