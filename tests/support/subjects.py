@@ -105,9 +105,11 @@ class Subject:
     def direction(self):
         """Of variables and features."""
         rng = np.random.default_rng(3)
-        return jax.tree.map(
-            lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), self.inputs
-        )
+        # Arrays of no trace: whoever asks first may be in one.
+        with jax.ensure_compile_time_eval():
+            return jax.tree.map(
+                lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), self.inputs
+            )
 
     def along(self, t):
         """The loss, moved by t (2,) in the directions of variables and features."""
