@@ -51,12 +51,20 @@ def enter(images: jax.Array, sizes: jax.Array | None) -> tuple[jax.Array, Any]:
         )
     if sizes is None:
         return images, None
-    if sizes.shape != (len(images), 2) or not jnp.issubdtype(sizes.dtype, jnp.integer):
+    b = images.shape[0]
+    if sizes.shape != (b, 2) or not jnp.issubdtype(sizes.dtype, jnp.integer):
         raise ValueError(
             f"sizes must be each image's rows and columns before the padding, integers "
-            f"({len(images)}, 2); got {sizes.dtype} {sizes.shape}."
+            f"({b}, 2); got {sizes.dtype} {sizes.shape}."
         )
     return cut(images, sizes), extent_of(sizes, images.shape[1:3])
+
+
+def own_sizes(sizes: Any, images: jax.Array, dtype: Any) -> jax.Array:
+    """The images' rows and columns (b, 2), floating; those of the batch for None."""
+    if sizes is None:
+        return jnp.full((images.shape[0], 2), jnp.asarray(images.shape[1:3], dtype))
+    return sizes.astype(dtype)
 
 
 def features(backbone: Any, images: jax.Array, extent: Any) -> dict[str, jax.Array]:

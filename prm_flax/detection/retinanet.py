@@ -8,33 +8,30 @@ Reference: Lin et al., ICCV 2017. Names: mmdetection's.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from prm_flax.detection import anchors
+from prm_flax.detection import anchors, matching
+from prm_flax.detection.boxes import clip, decode, encode
 from prm_flax.detection.convolution import ConvModule, Convolutions, xavier
+from prm_flax.detection.dense import DenseOutputs
+from prm_flax.detection.detect import Candidates, best_pairs
 from prm_flax.detection.fpn import CHANNELS, FPN
-from prm_flax.detection.levels import enter, features, last_stages
+from prm_flax.detection.levels import enter, features, last_stages, own_sizes
+from prm_flax.detection.losses import focal, smooth_l1
+from prm_flax.detection.objective import Assignment, Summed
+from prm_flax.detection.targets import Targets, assign
 from prm_flax.layers.extent import strided
 
 # Probability of every class at the start.
 PRIOR = 0.01
 DEPTH = 4
-
-
-class DenseOutputs(NamedTuple):
-    """What a dense head says at every position, by level, finest first.
-
-    Attributes:
-        logits: (b, h, w, anchors, classes) each.
-        deltas: (b, h, w, anchors, 4) each, dx, dy, dw, dh.
-    """
-
-    logits: tuple[jax.Array, ...]
-    deltas: tuple[jax.Array, ...]
+BETA = 0.11  # of smooth L1
+# Pairs of an anchor and a class that a level hands to the suppression.
+BEST = 1000
 
 
 class RetinaHead(nn.Module):
@@ -112,10 +109,13 @@ class RetinaNet(nn.Module):
 
         `train` changes nothing: all norms use their running statistics.
         """
+        return self._outputs(images, sizes)[0]
+
+    def _outputs(self, images: jax.Array, sizes: Any) -> tuple[DenseOutputs, Any]:
         levels, extents = self.pyramid(images, sizes)
         pairs = zip(levels, extents, strict=True)
         logits, deltas = zip(*(self.bbox_head(*pair) for pair in pairs), strict=True)
-        return DenseOutputs(logits, deltas)
+        return DenseOutputs(logits, deltas), extents
 
     def pyramid(self, images: jax.Array, sizes: jax.Array | None = None):
         """The levels and their extents."""
@@ -123,3 +123,97 @@ class RetinaNet(nn.Module):
         found = features(self.backbone, images, extent)
         extents = tuple(strided(extent, stride) for _, _, stride in self.stages)
         return self.neck(tuple(found[name] for name, *_ in self.stages), extents)
+
+    def training_losses(
+        self, images: jax.Array, sizes: Any, targets: Targets, assignment: Assignment
+    ) -> dict[str, Summed]:
+        """The "loss_cls" and "loss_bbox", for `detection_loss`."""
+        outputs, extents = self._outputs(images, sizes)
+        return losses(outputs, self.strides, extents, targets, assignment.crowd_share)
+
+    def candidates(self, images: jax.Array, sizes: Any, score: float) -> Candidates:
+        """Boxes and scores before the suppression, for `detect`."""
+        outputs, extents = self._outputs(images, sizes)
+        size = own_sizes(sizes, images, outputs.box_dtype)
+        return candidates(outputs, self.strides, extents, size, score)
+
+
+def losses(
+    outputs: DenseOutputs,
+    strides: tuple[int, ...],
+    extents: tuple[Any, ...],
+    targets: Targets,
+    crowd_share: float | None = None,
+) -> dict[str, Summed]:
+    """The focal loss of all anchors, smooth L1 of the positives, by image and level.
+
+    Both are divided by the positives, at least one an image.
+
+    Args:
+        outputs: of the head.
+        strides: of the levels.
+        extents: of the levels, or Nones.
+        targets: of the images.
+        crowd_share: see `targets.assign`.
+
+    Reference: Lin et al., ICCV 2017, section 4.
+    """
+    by_level = outputs.anchors(anchors.RETINANET, strides)
+    own = jnp.concatenate(by_level)
+    own = jnp.broadcast_to(own, (outputs.deltas[0].shape[0], *own.shape))
+    usable = jnp.concatenate(outputs.usable(extents), axis=1)
+    matched = assign(targets, own, usable, matching.RETINANET, crowd_share)
+    boxes, labels = targets.of(matched)
+    wanted = encode(own, boxes.astype(own.dtype))
+    labels = jnp.where(matched >= 0, labels, matched)
+    of_levels = map(outputs.of_levels, (labels, wanted))
+    levels = zip(outputs.logits, outputs.deltas, *of_levels, strict=True)
+    sums = [_of_level(*level) for level in levels]
+    positives = (matched >= 0).sum(1).astype(own.dtype)
+    by_class, by_box = (jnp.stack(each, axis=1) for each in zip(*sums, strict=True))
+    divisor = jnp.maximum(positives, 1)
+    return {"loss_cls": Summed(by_class, divisor), "loss_bbox": Summed(by_box, divisor)}
+
+
+def _of_level(
+    logits: jax.Array, deltas: jax.Array, labels: jax.Array, wanted: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Sums (b,) of one level; labels are those of the objects or of `matching`."""
+    dtype = wanted.dtype
+    counts = labels >= matching.BACKGROUND
+    by_class = jnp.where(counts[..., None], focal(logits.astype(dtype), labels), 0)
+    # Masked before the loss: what no anchor answers for may be infinite.
+    apart = jnp.where((labels >= 0)[..., None], deltas.astype(dtype) - wanted, 0)
+    by_box = smooth_l1(apart, BETA)
+    return by_class.sum((1, 2, 3, 4)), by_box.sum((1, 2, 3, 4))
+
+
+def candidates(
+    outputs: DenseOutputs,
+    strides: tuple[int, ...],
+    extents: tuple[Any, ...],
+    sizes: jax.Array,
+    score: float,
+) -> Candidates:
+    """The best 1000 pairs of an anchor and a class of each level, above a score.
+
+    Args:
+        outputs: of the head.
+        strides: of the levels.
+        extents: of the levels, or Nones.
+        sizes: (b, 2) of the images, floating, to which boxes are clipped.
+        score: least.
+    """
+    found = []
+    by_level = outputs.anchors(anchors.RETINANET, strides), outputs.usable(extents)
+    for logits, deltas, own, usable in zip(*outputs, *by_level, strict=True):
+        b, h, w, count, classes = logits.shape
+        scores = jax.nn.sigmoid(logits.astype(own.dtype))
+        scores = scores.reshape(b, h * w * count, classes)
+        scores = jnp.where(usable[..., None], scores, 0)
+        scores, places, labels = best_pairs(scores, score, BEST)
+        deltas = deltas.astype(own.dtype).reshape(b, h * w * count, 4)
+        deltas = jnp.take_along_axis(deltas, places[..., None], axis=1)
+        boxes = clip(decode(own[places], deltas), sizes)
+        found.append(Candidates(boxes, scores, labels, scores > score))
+    return Candidates(*(jnp.concatenate(x, axis=1) for x in zip(*found, strict=True)))

@@ -1,0 +1,62 @@
+"""What heads say at every position of a pyramid, and the anchors it is relative to."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from prm_flax.detection.anchors import AnchorRule, level_anchors
+from prm_flax.layers.extent import inside
+
+
+class DenseOutputs(NamedTuple):
+    """What a dense head says at every position, by level, finest first.
+
+    Attributes:
+        logits: (b, h, w, anchors, classes) each.
+        deltas: (b, h, w, anchors, 4) each, dx, dy, dw, dh.
+    """
+
+    logits: tuple[jax.Array, ...]
+    deltas: tuple[jax.Array, ...]
+
+    @property
+    def box_dtype(self) -> Any:
+        """The dtype of boxes and losses: float32 at least."""
+        return jnp.promote_types(self.deltas[0].dtype, jnp.float32)
+
+    def anchors(self, rule: AnchorRule, strides: tuple[int, ...]) -> list[Array]:
+        """Of each level, (h·w·anchors, 4)."""
+        found = zip(strides, self.deltas, strict=True)
+        return [
+            jnp.asarray(
+                level_anchors(rule, s, (d.shape[1], d.shape[2])), self.box_dtype
+            )
+            for s, d in found
+        ]
+
+    def usable(self, extents: tuple[Any, ...]) -> list[Bool[Array, "b n"]]:
+        """Which anchors of each level have their centre within the image's extent."""
+        return [
+            _usable(deltas.shape[:4], extent)
+            for deltas, extent in zip(self.deltas, extents, strict=True)
+        ]
+
+    def of_levels(self, x: Any) -> list[jax.Array]:
+        """(b, n, …) of all anchors by level, (b, h, w, anchors, …) each."""
+        found, start = [], 0
+        for deltas in self.deltas:
+            b, *position = deltas.shape[:4]
+            end = start + position[0] * position[1] * position[2]
+            found.append(x[:, start:end].reshape(b, *position, *x.shape[2:]))
+            start = end
+        return found
+
+
+def _usable(shape: tuple[Any, ...], extent: Any) -> Bool[Array, "b n"]:
+    b, h, w, count = shape
+    if extent is None:
+        return jnp.ones((b, h * w * count), bool)
+    within = jnp.broadcast_to(inside(extent, h, w), shape)
+    return within.reshape(b, h * w * count)
