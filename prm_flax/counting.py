@@ -1,5 +1,6 @@
 """Parameters, multiply-adds and the paper's counter of a network."""
 
+import functools
 import math
 from collections.abc import Callable
 from types import MappingProxyType
@@ -48,6 +49,11 @@ def _dense(layer: nn.Dense, x: int, y: tuple[int, ...], c: int) -> Cost:
     return Cost(math.prod(y) * c, math.prod(y) * c)
 
 
+def _dense_of_axes(layer: nn.DenseGeneral, x: int, y: tuple[int, ...], c: int) -> Cost:
+    """Each feature is a sum over all of the input that belongs to it."""
+    return Cost(x * y[-1], x * y[-1])
+
+
 # Layer -> its cost from itself, the elements of its input, the shape of its output
 # (without batch) and its input's channels. The rule of the paper's counter: batch norm
 # 2 operations an element, ReLU one, pooling layers their INPUT elements, GE and SGE as
@@ -57,6 +63,7 @@ COSTS: MappingProxyType[type, Callable[..., Cost]] = MappingProxyType(
     {
         nn.Conv: _convolution,
         nn.Dense: _dense,
+        nn.DenseGeneral: _dense_of_axes,
         BatchNorm: lambda layer, x, y, c: Cost(2 * x),
         ReLU: lambda layer, x, y, c: Cost(x),
         MaxPool: lambda layer, x, y, c: Cost(x),
@@ -78,7 +85,8 @@ def complexity(model: nn.Module, size: tuple[int, ...]) -> Complexity:
     modules cost what their layers do). It reproduces every row of the paper's Table 1.
 
     Args:
-        model: a Linen module that maps images (b, h, w, c) to anything.
+        model: a Linen module that maps images (b, h, w, c) to anything. If it has a
+            method `counted`, that is counted (a Cascade R-CNN's has 1000 proposals).
         size: (h, w), of three channels, or (h, w, c) of the image.
 
     Returns:
@@ -106,8 +114,11 @@ def complexity(model: nn.Module, size: tuple[int, ...]) -> Complexity:
         return y
 
     with nn.intercept_methods(record):
+        image = jax.ShapeDtypeStruct(shape, jnp.float32)
         variables = jax.eval_shape(
-            model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32)
+            functools.partial(model.init, method=_counted(model)),
+            jax.random.key(0),
+            image,
         )
     leaves = jax.tree.leaves(variables.get("params", {}))
     return Complexity(
@@ -115,3 +126,7 @@ def complexity(model: nn.Module, size: tuple[int, ...]) -> Complexity:
         counter=sum(cost.counter for cost in costs),
         macs=sum(cost.macs for cost in costs),
     )
+
+
+def _counted(model: nn.Module) -> str:
+    return "counted" if hasattr(model, "counted") else "__call__"

@@ -4,10 +4,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool
 
 from prm_flax.detection.anchors import AnchorRule, level_anchors
 from prm_flax.layers.extent import inside
+
+# Positions along a side of a level, at most, so that anchors can be numbered.
+LONGEST = 4096
 
 
 class DenseOutputs(NamedTuple):
@@ -42,6 +46,16 @@ class DenseOutputs(NamedTuple):
             _usable(deltas.shape[:4], extent)
             for deltas, extent in zip(self.deltas, extents, strict=True)
         ]
+
+    def numbers(self) -> np.ndarray:
+        """Each anchor's own number (n,) int32, the same for any size of the maps."""
+        found = []
+        for level, deltas in enumerate(self.deltas):
+            _, h, w, count, _ = deltas.shape
+            row, column, base = np.ogrid[:h, :w, :count]
+            place = (level * LONGEST + row) * LONGEST + column
+            found.append((place * count + base).ravel())
+        return np.concatenate(found).astype(np.int32)
 
     def of_levels(self, x: Any) -> list[jax.Array]:
         """(b, n, …) of all anchors by level, (b, h, w, anchors, …) each."""

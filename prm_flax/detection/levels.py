@@ -10,8 +10,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from prm_flax.layers.extent import cut
+from prm_flax.layers.extent import cut, strided
 
 MULTIPLE = 32
 
@@ -60,10 +61,17 @@ def enter(images: jax.Array, sizes: jax.Array | None) -> tuple[jax.Array, Any]:
     return cut(images, sizes), extent_of(sizes, images.shape[1:3])
 
 
-def own_sizes(sizes: Any, images: jax.Array, dtype: Any) -> jax.Array:
-    """The images' rows and columns (b, 2), floating; those of the batch for None."""
+def extents_of(extent: Any, strides: tuple[int, ...]) -> tuple[Any, ...]:
+    """The extents of maps of some strides; Nones for None."""
+    return tuple(strided(extent, stride) for stride in strides)
+
+
+def own_sizes(
+    sizes: Any, count: Any, size: tuple[int, ...], dtype: Any
+) -> Float[Array, "b 2"]:
+    """The images' rows and columns, floating; those of all `count` images for None."""
     if sizes is None:
-        return jnp.full((images.shape[0], 2), jnp.asarray(images.shape[1:3], dtype))
+        return jnp.broadcast_to(jnp.asarray(size, dtype), (count, 2))
     return sizes.astype(dtype)
 
 

@@ -6,14 +6,16 @@ from typing import Any
 import flax.linen as nn
 
 from prm_flax.backbones.registry import create_model, list_models
+from prm_flax.detection.cascade_rcnn import CascadeRCNN
 from prm_flax.detection.retinanet import RetinaNet
 from prm_flax.errors import unknown
 
-DETECTORS: MappingProxyType[str, type[RetinaNet]] = MappingProxyType(
-    {"retinanet": RetinaNet}
+DETECTORS: MappingProxyType[str, type[RetinaNet] | type[CascadeRCNN]] = (
+    MappingProxyType({"retinanet": RetinaNet, "cascade_rcnn": CascadeRCNN})
 )
 # Stages that, with the stem, are not trained.
 FROZEN = 1
+OF_CLASSIFIERS = frozenset({"features_only", "dropout"})
 
 
 def list_detectors() -> list[str]:
@@ -59,14 +61,12 @@ def create_detector(
         raise unknown("detector", name, list_detectors())
     kind = next(d for d in DETECTORS if name.startswith(f"{d}_"))
     options = dict(backbone_options)
-    for own in ("features_only", "dropout"):
-        if own in options:
-            raise unknown(f"option of {name}", own, _options(options))
+    for own in OF_CLASSIFIERS & options.keys():
+        raise ValueError(
+            f"{own} is an option of classifiers; a detector takes features from its "
+            "backbone, which has no classifier. Leave it out."
+        )
     network = create_model(name.removeprefix(f"{kind}_"), features_only=True, **options)
     types = {n: options[n] for n in ("dtype", "param_dtype") if n in options}
     frozen: Any = network.clone(frozen_stages=FROZEN)
     return DETECTORS[kind](backbone=frozen, num_classes=num_classes, **types)
-
-
-def _options(given: dict[str, Any]) -> list[str]:
-    return [name for name in given if name not in ("features_only", "dropout")]

@@ -20,11 +20,16 @@ from prm_flax.detection.convolution import ConvModule, Convolutions, xavier
 from prm_flax.detection.dense import DenseOutputs
 from prm_flax.detection.detect import Candidates, best_pairs
 from prm_flax.detection.fpn import CHANNELS, FPN
-from prm_flax.detection.levels import enter, features, last_stages, own_sizes
+from prm_flax.detection.levels import (
+    enter,
+    extents_of,
+    features,
+    last_stages,
+    own_sizes,
+)
 from prm_flax.detection.losses import focal, smooth_l1
 from prm_flax.detection.objective import Assignment, Summed
 from prm_flax.detection.targets import Targets, assign
-from prm_flax.layers.extent import strided
 
 # Probability of every class at the start.
 PRIOR = 0.01
@@ -121,7 +126,7 @@ class RetinaNet(nn.Module):
         """The levels and their extents."""
         images, extent = enter(images, sizes)
         found = features(self.backbone, images, extent)
-        extents = tuple(strided(extent, stride) for _, _, stride in self.stages)
+        extents = extents_of(extent, tuple(stride for *_, stride in self.stages))
         return self.neck(tuple(found[name] for name, *_ in self.stages), extents)
 
     def training_losses(
@@ -134,7 +139,8 @@ class RetinaNet(nn.Module):
     def candidates(self, images: jax.Array, sizes: Any, score: float) -> Candidates:
         """Boxes and scores before the suppression, for `detect`."""
         outputs, extents = self._outputs(images, sizes)
-        size = own_sizes(sizes, images, outputs.box_dtype)
+        b, *padded, _ = images.shape
+        size = own_sizes(sizes, b, tuple(padded), outputs.box_dtype)
         return candidates(outputs, self.strides, extents, size, score)
 
 

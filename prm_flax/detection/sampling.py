@@ -4,7 +4,7 @@ Of the positives at most a share of the number is drawn, and negatives fill it u
 shapes are fixed: what is drawn is a mask, or places with a mask of those there are.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ def sample(
     positive: Bool[Array, "*n"],
     negative: Bool[Array, "*n"],
     rule: Sample,
+    numbers: Shaped[Any, "*n"] | None = None,
 ) -> Bool[Array, "*n"]:
     """Which are drawn, uniformly.
 
@@ -41,6 +42,8 @@ def sample(
         positive: which may be drawn as positives.
         negative: and which as negatives.
         rule: how many of each.
+        numbers: by which the key is folded for each, so that what is drawn does not
+            depend on how many others there are; None for 0, 1, 2, ….
 
     Returns:
         (n,) bool.
@@ -51,7 +54,10 @@ def sample(
         >>> int((drawn & positive).sum()), int(drawn.sum())
         (16, 32)
     """
-    bits = jax.random.bits(key, positive.shape, jnp.uint32) >> 1
+    if numbers is None:
+        numbers = jnp.arange(len(positive), dtype=jnp.int32)
+    own = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
+    bits = jax.vmap(lambda key: jax.random.bits(key, (), jnp.uint32))(own) >> 1
     # Integers: of floating numbers more would be equal.
     ticket = bits.astype(jnp.int32)
     most = int(rule.number * rule.positive)

@@ -22,17 +22,20 @@ class Layout(NamedTuple):
         name: the last part of PyTorch's name.
         axes: PyTorch's axes, as numbers of ours; None if the leaf is reshaped.
         shape: the shape to give it, for leaves with axes of length one around.
+        merge: whether PyTorch has all axes but the first as one.
     """
 
     name: str
     axes: tuple[int, ...] | None = None
     shape: Shape = (-1,)
+    merge: bool = False
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
         """Our array in PyTorch's layout."""
         if self.axes is None:
             return array.reshape(self.shape)
-        return array.transpose(self.axes)
+        result = array.transpose(self.axes)
+        return result.reshape(len(result), -1) if self.merge else result
 
     def torch_shape(self, shape: Shape) -> Shape:
         """Shape in PyTorch's layout, without an array."""
@@ -42,6 +45,8 @@ class Layout(NamedTuple):
         """PyTorch's array in our layout, in which it has the given shape."""
         if self.axes is None:
             return array.reshape(shape)
+        if self.merge:
+            array = array.reshape([shape[axis] for axis in self.axes])
         return array.transpose(np.argsort(self.axes))
 
 
@@ -50,6 +55,8 @@ LAYOUTS = MappingProxyType(
     {
         ("kernel", 4): Layout("weight", axes=(3, 2, 0, 1)),  # h w i/g o -> o i/g h w
         ("kernel", 2): Layout("weight", axes=(1, 0)),  # i o -> o i
+        # position i o -> o (i position): a dense layer on a flattened (c, y, x).
+        ("kernel", 3): Layout("weight", axes=(2, 1, 0), merge=True),
         ("scale", 1): Layout("weight"),
         ("scale", 3): Layout("weight", axes=(2, 0, 1)),  # h w c -> c h w
         ("lam", 1): Layout("weight", shape=(1, -1, 1, 1)),
