@@ -38,6 +38,7 @@ class MnasNet(MobileNet):
         Stage(expansion=6, channels=192, repeats=4, stride=2, kernel=5),
         Stage(expansion=6, channels=320, repeats=1, stride=1),
     )
+    stem: ClassVar[tuple[str, ...]] = tuple(f"layers_{i}" for i in (0, 1, 3, 4, 6, 7))
     relu_limit: ClassVar[float | None] = None
 
     @nn.compact
@@ -56,18 +57,17 @@ class MnasNet(MobileNet):
         x = layers.conv(32, 3, "layers_3", groups=32)(x)
         x = cut(ReLU()(layers.norm("layers_4")(x, train)), extent)
         x = layers.norm("layers_7")(layers.conv(16, 1, "layers_6")(x), train)
-        names = _block_name, _layer_names
         x = cut(x, extent)
-        x, features, extent = self.blocks(x, train, layers, *names, extent)
+        x, features, extent = self.blocks(x, train, layers, _layer_names, extent)
         if self.features_only:
             return features
         x = layers.conv(1280, 1, "layers_14")(x)
         x = ReLU()(layers.norm("layers_15")(x, train))
         return self.classify(x, train, layers, extent)
 
-
-def _block_name(stage: int, i: int) -> str:
-    return f"layers_{8 + stage}_{i}"
+    def block_name(self, stage: int, i: int) -> str:
+        """The module of a stage's block, both from 0."""
+        return f"layers_{8 + stage}_{i}"
 
 
 def _layer_names(expansion: int):

@@ -102,6 +102,7 @@ class MobileNet(nn.Module):
     frozen_stages: int = 0
 
     stages: ClassVar[tuple[Stage, ...]]
+    stem: ClassVar[tuple[str, ...]]
     relu_limit: ClassVar[float | None]
 
     @property
@@ -113,6 +114,20 @@ class MobileNet(nn.Module):
             info.append((f"stage{k + 1}", stage.channels, stride))
         return tuple(info)
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """Module of the stem or a stage -> "stem" or the stage's name."""
+        blocks = {
+            self.block_name(k, i): f"stage{k + 1}"
+            for k, stage in enumerate(self.stages)
+            for i in range(stage.repeats)
+        }
+        return dict.fromkeys(self.stem, "stem") | blocks
+
+    def block_name(self, stage: int, i: int) -> str:
+        """The module of a stage's block, both from 0."""
+        raise NotImplementedError
+
     def layers(self) -> Layers:
         """The layers with this network's dtypes and batch-norm settings."""
         return Layers(
@@ -123,10 +138,10 @@ class MobileNet(nn.Module):
             self.bn_epsilon,
         )
 
-    def blocks(self, x, train, layers, block_names, layer_names, extent=None):
+    def blocks(self, x, train, layers, layer_names, extent=None):
         """All inverted residuals; the last output and its extent, and every stage's.
 
-        `block_names(stage, i)` names a block, `layer_names(expansion)` its layers.
+        `layer_names(expansion)` are those of a block's layers.
         """
         block = InvertedResidual
         if self.remat:
@@ -150,7 +165,7 @@ class MobileNet(nn.Module):
                     kernel=stage.kernel,
                     stage=k + 1,
                     names=layer_names(stage.expansion),
-                    name=block_names(k, i),
+                    name=self.block_name(k, i),
                 )(x, train, extent)
                 extent = strided(extent, stride)
             x = lax.stop_gradient(x) if k < self.frozen_stages else x

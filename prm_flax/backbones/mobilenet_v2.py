@@ -39,6 +39,7 @@ class MobileNetV2(MobileNet):
         Stage(expansion=6, channels=160, repeats=3, stride=2),
         Stage(expansion=6, channels=320, repeats=1, stride=1),
     )
+    stem: ClassVar[tuple[str, ...]] = ("features_0_0", "features_0_1")
     relu_limit: ClassVar[float | None] = 6.0
 
     @nn.compact
@@ -53,8 +54,7 @@ class MobileNetV2(MobileNet):
         x = layers.conv(32, 3, "features_0_0", stride=2)(x)
         extent = strided(extent, 2)
         x = cut(ReLU(6.0)(layers.norm("features_0_1")(x, train)), extent)
-        names = self._block_name, _layer_names
-        x, features, extent = self.blocks(x, train, layers, *names, extent)
+        x, features, extent = self.blocks(x, train, layers, _layer_names, extent)
         if self.features_only:
             return features
         last = 1 + sum(stage.repeats for stage in self.stages)
@@ -62,7 +62,8 @@ class MobileNetV2(MobileNet):
         x = ReLU(6.0)(layers.norm(f"features_{last}_1")(x, train))
         return self.classify(x, train, layers, extent)
 
-    def _block_name(self, stage: int, i: int) -> str:
+    def block_name(self, stage: int, i: int) -> str:
+        """The module of a stage's block, both from 0."""
         before = sum(s.repeats for s in self.stages[:stage])
         return f"features_{1 + before + i}"
 

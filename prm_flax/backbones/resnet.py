@@ -93,6 +93,16 @@ class ResNet(nn.Module):
             for k in range(len(self.depths))
         )
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """Module of the stem or a stage -> "stem" or the stage's name."""
+        blocks = {
+            f"layer{k + 1}_{i}": f"stage{k + 1}"
+            for k, depth in enumerate(self.depths)
+            for i in range(depth)
+        }
+        return {"conv1": "stem", "bn1": "stem", **blocks}
+
     def _planes(self, stage_index: int) -> int:
         return self.width * 2**stage_index
 

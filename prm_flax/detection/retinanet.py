@@ -144,6 +144,23 @@ class RetinaNet(nn.Module):
         return candidates(outputs, self.strides, extents, size, score)
 
 
+def assigned(
+    outputs: DenseOutputs,
+    strides: tuple[int, ...],
+    extents: tuple[Any, ...],
+    targets: Targets,
+    crowd_share: float | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """All anchors (b, n, 4), and the object (b, n) that each answers for.
+
+    Args: as those of `losses`.
+    """
+    own = jnp.concatenate(outputs.anchors(anchors.RETINANET, strides))
+    own = jnp.broadcast_to(own, (outputs.deltas[0].shape[0], *own.shape))
+    usable = jnp.concatenate(outputs.usable(extents), axis=1)
+    return own, assign(targets, own, usable, matching.RETINANET, crowd_share)
+
+
 def losses(
     outputs: DenseOutputs,
     strides: tuple[int, ...],
@@ -164,11 +181,7 @@ def losses(
 
     Reference: Lin et al., ICCV 2017, section 4.
     """
-    by_level = outputs.anchors(anchors.RETINANET, strides)
-    own = jnp.concatenate(by_level)
-    own = jnp.broadcast_to(own, (outputs.deltas[0].shape[0], *own.shape))
-    usable = jnp.concatenate(outputs.usable(extents), axis=1)
-    matched = assign(targets, own, usable, matching.RETINANET, crowd_share)
+    own, matched = assigned(outputs, strides, extents, targets, crowd_share)
     boxes, labels = targets.of(matched)
     wanted = encode(own, boxes.astype(own.dtype))
     labels = jnp.where(matched >= 0, labels, matched)

@@ -127,6 +127,34 @@ def _padded(level: Proposals, n: int) -> Proposals:
     )
 
 
+def assigned(
+    outputs: DenseOutputs,
+    strides: tuple[int, ...],
+    extents: tuple[Any, ...],
+    sizes: jax.Array,
+    targets: Targets,
+    crowd_share: float | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """All anchors (b, n, 4), and the object (b, n) that each answers for.
+
+    Those that reach out of their image take no part.
+
+    Args:
+        outputs: of the head.
+        strides: of the levels.
+        extents: of the levels, or Nones.
+        sizes: (b, 2) of the images, floating.
+        targets: of the images.
+        crowd_share: see `targets.assign`.
+    """
+    own = jnp.concatenate(outputs.anchors(anchors.RPN, strides))
+    own = jnp.broadcast_to(own, (sizes.shape[0], *own.shape))
+    usable = jnp.concatenate(outputs.usable(extents), axis=1)
+    within = (own[..., :2] >= 0) & (own[..., 2:] < sizes[:, None, ::-1])
+    usable &= within.all(-1)
+    return own, assign(targets, own, usable, matching.RPN, crowd_share)
+
+
 def losses(
     outputs: DenseOutputs,
     strides: tuple[int, ...],
@@ -150,12 +178,9 @@ def losses(
 
     Reference: Ren et al., NeurIPS 2015, section 3.1.2 and 3.1.3.
     """
-    own = jnp.concatenate(outputs.anchors(anchors.RPN, strides))
-    own = jnp.broadcast_to(own, (sizes.shape[0], *own.shape))
-    usable = jnp.concatenate(outputs.usable(extents), axis=1)
-    within = (own[..., :2] >= 0) & (own[..., 2:] < sizes[:, None, ::-1])
-    usable &= within.all(-1)
-    matched = assign(targets, own, usable, matching.RPN, assignment.crowd_share)
+    own, matched = assigned(
+        outputs, strides, extents, sizes, targets, assignment.crowd_share
+    )
     positive, negative = matched >= 0, matched == matching.BACKGROUND
     if assignment.random:
         draw = jax.vmap(sampling.sample, (0, 0, 0, None, None))

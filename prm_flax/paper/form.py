@@ -26,16 +26,18 @@ class Row(NamedTuple):
     Attributes:
         labels: its words, as printed.
         printed: its numbers as printed, a string for each column.
-        model: this project's network, as for `create_model`; "" where there is none.
+        model: this project's network, by the name that its kind knows.
         options: its keywords.
         why: measure -> why the printed number is not this project's.
+        kind: of `measure.KINDS`.
     """
 
     labels: tuple[str, ...]
     printed: tuple[str, ...]
-    model: str = ""
+    model: str
     options: Mapping[str, Any] = NONE
     why: Mapping[str, str] = NONE
+    kind: str = "classifier"
 
 
 class Table(NamedTuple):

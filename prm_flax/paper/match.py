@@ -47,8 +47,8 @@ def placed(table: Table, runs: Sequence[Run]) -> tuple[dict[int, Run], tuple[str
 
 def unfit(table: Table, run: Run) -> str:
     """Why a run fills no row of the table; "" if it fills one."""
-    if not any(row.model for row in table.rows):
-        return f"Table {table.number} has no network of this project yet"
+    if any(row.kind != "classifier" for row in table.rows):
+        return f"it is a run of a classifier, Table {table.number} is of detectors"
     reasons = (rule(run, f"Table {table.number}") for rule in RULES)
     reason = next(filter(None, reasons), "")
     if reason or rows_of(table, run):
@@ -67,9 +67,7 @@ def rows_of(table: Table, run: Run) -> list[int]:
     return [
         index
         for index, row in enumerate(table.rows)
-        if row.model
-        and network(row) == trained
-        and counts(row).parameters == run.parameters
+        if network(row) == trained and counts(row).parameters == run.parameters
     ]
 
 

@@ -1,17 +1,70 @@
 """This project's numbers for a row, written as the paper writes its own."""
 
 import functools
+import math
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 
 from prm_flax.backbones.registry import create_model
 from prm_flax.counting import Complexity, complexity
+from prm_flax.detection import create_detector, trainable
+from prm_flax.interop.shapes import make_template, unflatten
 from prm_flax.paper.form import Row
 
 SIZE = (224, 224)
+
+
+class Kind(NamedTuple):
+    """What networks a table has.
+
+    Attributes:
+        create: a network by its name.
+        size: height and width of the image that they are counted for.
+        trained: how many parameters are; None for all.
+        what: is counted, in a sentence.
+    """
+
+    create: Callable[..., nn.Module]
+    size: tuple[int, int]
+    trained: Callable[[nn.Module], int] | None
+    what: str
+
+
+def _trained(detector: nn.Module) -> int:
+    shapes = make_template(detector).shapes
+    params = unflatten(shapes)["params"]
+    sizes = jax.tree.map(
+        lambda leaf, trains: trains * math.prod(leaf.shape),
+        params,
+        trainable(detector, params),
+    )
+    return sum(jax.tree.leaves(sizes))
+
+
+KINDS: MappingProxyType[str, Kind] = MappingProxyType(
+    {
+        "classifier": Kind(
+            create_model,
+            SIZE,
+            None,
+            "Parameters and FLOPs (the paper's counter) are counted on the spot, for "
+            "an image of 224×224 and 1000 classes.",
+        ),
+        "detector": Kind(
+            create_detector,
+            (800, 1280),
+            _trained,
+            "Parameters (those that are trained: all but the stem's and stage 1's, its "
+            "attention modules included) and GMac (the paper's counter) are counted on "
+            "the spot, for an image of 1280×800, 80 classes and, with Cascade R-CNN, "
+            "1000 proposals.",
+        ),
+    }
+)
 
 
 class Measure(NamedTuple):
@@ -42,18 +95,26 @@ COUNTED = tuple(name for name, measure in MEASURES.items() if measure.of)
 
 
 def network(row: Row) -> nn.Module:
-    """The network of a row that has one."""
-    return create_model(row.model, **row.options)
+    """The network of a row."""
+    return KINDS[row.kind].create(row.model, **row.options)
 
 
 def counts(row: Row) -> Complexity:
-    """What the network of a row costs for an image of 224×224; nothing is computed."""
-    return _counts(row.model, tuple(sorted(row.options.items())))
+    """What the network of a row costs for an image; nothing is computed.
+
+    Parameters are those that are trained.
+    """
+    return _counts(row.kind, row.model, tuple(sorted(row.options.items())))
 
 
 @functools.cache
-def _counts(model: str, options: tuple[tuple[str, Any], ...]) -> Complexity:
-    return complexity(create_model(model, **dict(options)), SIZE)
+def _counts(kind: str, model: str, options: tuple[tuple[str, Any], ...]) -> Complexity:
+    form = KINDS[kind]
+    network = form.create(model, **dict(options))
+    found = complexity(network, form.size)
+    if form.trained is None:
+        return found
+    return found._replace(parameters=form.trained(network))
 
 
 def written(name: str, exact: float, printed: str = "") -> str:

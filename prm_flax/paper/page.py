@@ -1,11 +1,12 @@
 """A table of the paper with this project's numbers beside the printed ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from string import ascii_lowercase
+from types import MappingProxyType
 from typing import NamedTuple
 
 from prm_flax.paper.form import Column, Row, Table
-from prm_flax.paper.measure import COUNTED, MEASURES, counts, parted, written
+from prm_flax.paper.measure import COUNTED, KINDS, MEASURES, counts, parted, written
 from prm_flax.printable import markdown
 from prm_flax.runs import Run
 
@@ -47,19 +48,18 @@ class Page(NamedTuple):
     notes: tuple[str, ...]
 
 
-BLANK = Cell("", "")
-
 SOURCE = (
     "paper: as printed in X. Ma, S. Fu, “Position-Aware Recalibration Module: Learning "
     "From Feature Semantics and Feature Position”, IJCAI 2020, Table {number}."
 )
-COUNTS = (
-    "here: this project. Parameters and FLOPs (the paper's counter) are counted on the "
-    "spot, for an image of 224×224 and 1000 classes."
-)
+HERE = "here: this project. {what}"
 NO_RUN = (
     "Accuracies here are blank: no run on ImageNet was given. Folders of runs go after "
     "--runs."
+)
+NO_DETECTORS = (
+    "Average precisions here are blank: this project has trained no detector on MS "
+    "COCO."
 )
 UNEXPLAINED = "It is not known why the printed number is another."
 
@@ -88,10 +88,9 @@ def make_page(table: Table, runs: Mapping[int, Run]) -> Page:
 
 
 def _unprinted(table: Table) -> tuple[str, ...]:
-    """Counted measures that the paper's table does not have, if it has networks."""
+    """Counted measures that the paper's table does not have."""
     printed = {column.measure for column in table.columns}
-    any_network = any(row.model for row in table.rows)
-    return tuple(name for name in COUNTED if any_network and name not in printed)
+    return tuple(name for name in COUNTED if name not in printed)
 
 
 def _heads(table: Table, extra: Sequence[str]) -> tuple[Head, ...]:
@@ -124,8 +123,6 @@ def _numbers(
 
 def _own(extra: Sequence[str], row: Row) -> tuple[Cell, ...]:
     """What the paper does not print of a network; last its exact parameters."""
-    if not row.model:
-        return (BLANK,)
     exact = counts(row).parameters
     own = tuple(_cell(_beside(name, "", row, None)) for name in extra)
     return (*own, Cell(f"{exact:,}", str(exact)))
@@ -170,10 +167,15 @@ def _notes_of(
         runs: index of a row -> the run that fills it.
         marks: footnote -> its letter.
     """
-    networks = any(row.model for row in table.rows)
-    here = (COUNTS, *_accuracies(table, runs)) if networks else ()
+    (kind,) = {row.kind for row in table.rows}
+    here = HERE.format(what=KINDS[kind].what), *SCORES[kind](table, runs)
     feet = (f"({mark}) {why}" for why, mark in marks.items())
     return (SOURCE.format(number=table.number), *here, *table.notes, *feet)
+
+
+def _precisions(table: Table, runs: Mapping[int, Run]) -> tuple[str, ...]:
+    """Of detectors: no run fills a row."""
+    return (NO_DETECTORS,)
 
 
 def _accuracies(table: Table, runs: Mapping[int, Run]) -> tuple[str, ...]:
@@ -190,3 +192,9 @@ def _accuracies(table: Table, runs: Mapping[int, Run]) -> tuple[str, ...]:
 def _described(run: Run) -> str:
     missing = "" if run.top5 is not None else ", which wrote no top-5 down"
     return f"{markdown(run.folder)}, {run.epochs} epochs{missing}"
+
+
+# Kind of a table's networks -> what is said of their scores.
+SCORES: MappingProxyType[str, Callable[..., tuple[str, ...]]] = MappingProxyType(
+    {"classifier": _accuracies, "detector": _precisions}
+)

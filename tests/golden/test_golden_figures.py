@@ -12,7 +12,11 @@ from prm_flax import create_model
 from prm_flax.figures import maps
 from prm_flax.interop.torch import from_state_dict
 
-FILES = [n for n in golden.names("net_*_eval") if any(golden.load(n).under("gradcam"))]
+FILES = [
+    n
+    for n in golden.names("net_*_eval", *golden.RELATED)
+    if any(golden.load(n).under("gradcam"))
+]
 pytestmark = pytest.mark.parametrize("name", FILES)
 
 

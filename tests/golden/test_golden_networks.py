@@ -11,25 +11,14 @@ from support import golden
 from prm_flax import create_model
 from prm_flax.interop.torch import from_state_dict, to_state_dict
 
-EVAL_FILES = golden.names("net_*_eval")
-SLOW = pytest.mark.slow
+EVAL_FILES = golden.names("net_*_eval", *golden.RELATED)
+TRAIN_FILES = golden.names("net_*_train", *golden.RELATED)
 # At the papers' size one network is enough for a change: the others' are there at 64².
 # The compared modules have files of their own.
 LATER = [n for n in EVAL_FILES if "224x224" in n and "resnet18" not in n]
 LATER += [n for n in EVAL_FILES if n.split("_")[1] in ("se", "ge", "cbam", "gc", "sge")]
 STAGES = [n for n in EVAL_FILES if any(golden.load(n).under("stage"))]
 QUERIES = [n for n in EVAL_FILES if any(golden.load(n).under("query_rc"))]
-TRAIN = "net_prm_resnet18_64x64_b8_train"
-
-
-def quick_first(names):
-    """Files as parameters, some for `make test-all`."""
-    return [pytest.param(n, marks=SLOW if n in LATER else ()) for n in names]
-
-
-def slow_but(quick, names):
-    """Files as parameters, all but one for `make test-all`."""
-    return [pytest.param(n, marks=SLOW if n != quick else ()) for n in names]
 
 
 @functools.cache
@@ -67,14 +56,14 @@ def assert_logits(got, file, share):
     assert np.abs(np.asarray(got) - want).max() <= share * want.std()
 
 
-@pytest.mark.parametrize("name", quick_first([*EVAL_FILES, TRAIN]))
+@pytest.mark.parametrize("name", golden.parameters(EVAL_FILES + TRAIN_FILES, LATER))
 def test_parameters_follow_the_rule(name):
     file, (_, weights) = golden.load(name), network(name)
     first = weights[str(file.arrays["names"][0])].ravel()[:16]
     np.testing.assert_array_equal(first, file.arrays["check_first_parameter"])
 
 
-@pytest.mark.parametrize("name", quick_first(EVAL_FILES))
+@pytest.mark.parametrize("name", golden.parameters(EVAL_FILES, LATER))
 def test_logits_float64(name, x64):
     logits, _, _ = evaluated(name, jnp.float64)
     assert logits.dtype == jnp.float64
@@ -87,14 +76,14 @@ FLOAT32 = [n for n in EVAL_FILES if "64x64" in n or n.startswith("net_prm_resnet
 GUARD = "net_prm_resnet18_64x64_b2_eval"
 
 
-@pytest.mark.parametrize("name", slow_but(GUARD, FLOAT32))
+@pytest.mark.parametrize("name", golden.all_but([GUARD], FLOAT32))
 def test_logits_float32(name):
     logits, _, _ = evaluated(name, jnp.float32)
     assert logits.dtype == jnp.float32
     assert_logits(logits, golden.load(name), 1e-4)
 
 
-@pytest.mark.parametrize("name", quick_first(STAGES))
+@pytest.mark.parametrize("name", golden.parameters(STAGES, LATER))
 def test_stages_float64(name, x64):
     _, features, _ = evaluated(name, jnp.float64)
     for k, want in golden.load(name).under("stage").items():
@@ -102,7 +91,7 @@ def test_stages_float64(name, x64):
         assert np.abs(got - want).max() <= 1e-8 * want.std()
 
 
-@pytest.mark.parametrize("name", quick_first(QUERIES))
+@pytest.mark.parametrize("name", golden.parameters(QUERIES, LATER))
 def test_sown_maps_float64(name, x64):
     file = golden.load(name)
     _, _, sown = evaluated(name, jnp.float64)
@@ -123,10 +112,10 @@ def maps_by_torch_name(sown):
 
 
 @functools.cache
-def trained(dtype):
+def trained(name, dtype):
     """Logits, then gradients of sum(logits·r) and new statistics by PyTorch's names."""
-    file = golden.load(TRAIN)
-    model, weights = network(TRAIN)
+    file = golden.load(name)
+    model, weights = network(name)
     variables = as_dtype(from_state_dict(model, weights), dtype)
     x, r = as_dtype((golden.images(file), golden.cotangent(file)), dtype)
 
@@ -143,9 +132,10 @@ def trained(dtype):
     return logits, to_state_dict(model, {"params": gradients, **new})
 
 
-def test_training_call_float64(x64):
-    file = golden.load(TRAIN)
-    logits, arrays = trained(jnp.float64)
+@pytest.mark.parametrize("name", TRAIN_FILES)
+def test_training_call_float64(name, x64):
+    file = golden.load(name)
+    logits, arrays = trained(name, jnp.float64)
     assert_logits(logits, file, 1e-8)
     wanted = file.under("grad") | file.under("buffer_after")
     assert any("running_var" in name for name in wanted)
@@ -153,6 +143,7 @@ def test_training_call_float64(x64):
         np.testing.assert_allclose(arrays[name], want, rtol=1e-6, atol=1e-6)
 
 
-def test_training_call_float32():
-    logits, _ = trained(jnp.float32)
-    assert_logits(logits, golden.load(TRAIN), 1e-3)
+@pytest.mark.parametrize("name", TRAIN_FILES)
+def test_training_call_float32(name):
+    logits, _ = trained(name, jnp.float32)
+    assert_logits(logits, golden.load(name), 1e-3)

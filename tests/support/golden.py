@@ -1,14 +1,22 @@
-"""The golden files in this library's layout. `tests/golden/README.md` explains them."""
+"""The golden files in this library's layout. `tests/golden/README.md` explains them.
+
+PRM_GOLDEN names another folder with files of the same kinds: all that are there are
+tried, also those that otherwise wait for `make test-all`.
+"""
 
 import functools
 import hashlib
 import json
+import os
 import zlib
+from collections.abc import Collection, Iterable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
+import pytest
 from support import networks
 
 from prm_flax import PRMParams
@@ -16,6 +24,10 @@ from prm_flax.interop.names import LAYOUTS, Entry, torch_entries
 from prm_flax.interop.shapes import flatten, unflatten
 
 PUBLIC = Path(__file__).parents[1] / "golden" / "public"
+GIVEN = os.environ.get("PRM_GOLDEN")
+FOLDER = Path(GIVEN) if GIVEN else PUBLIC
+# Networks' files of another kind: of systems that this project does not have.
+RELATED = ("net_nonlocal*", "net_aa_*", "net_lr_*")
 
 
 class Golden(NamedTuple):
@@ -33,16 +45,38 @@ class Golden(NamedTuple):
         }
 
 
-def names(pattern: str) -> list[str]:
-    """The files that match, without .npz."""
-    found = sorted(path.stem for path in PUBLIC.glob(f"{pattern}.npz"))
-    assert found, f"no golden file is called {pattern}"
+def names(kind: str, *but: str) -> list[str]:
+    """The files that match a pattern, but no other ones, without .npz."""
+    found = sorted(path.stem for path in FOLDER.glob(f"{kind}.npz"))
+    found = [name for name in found if not any(fnmatch(name, each) for each in but)]
+    # A folder of somebody's own need not have all kinds.
+    assert found or GIVEN, f"no golden file is called {kind}"
     return found
+
+
+def parameters(names: Iterable[str], later: Collection[str]) -> list[Any]:
+    """Files as a test's parameters, some of the project's own for `make test-all`."""
+    waits = [] if GIVEN else [pytest.mark.slow]
+    return [pytest.param(n, marks=waits if n in later else []) for n in names]
+
+
+def all_but(quick: Collection[str], names: Iterable[str]) -> list[Any]:
+    """Files as a test's parameters, all but the quick ones for `make test-all`."""
+    names = list(names)
+    return parameters(names, set(names) - set(quick))
+
+
+def counts() -> dict[str, Any]:
+    """Parameters and multiply-adds by network, of counts.json."""
+    path = FOLDER / "counts.json"
+    if GIVEN and not path.exists():
+        return {}
+    return json.loads(path.read_text())
 
 
 @functools.cache
 def load(name: str) -> Golden:
-    with np.load(PUBLIC / f"{name}.npz") as file:
+    with np.load(FOLDER / f"{name}.npz") as file:
         arrays = dict(file)
     return Golden(arrays, json.loads(str(arrays.pop("meta"))))
 
@@ -81,7 +115,7 @@ def state_dict(file: Golden) -> dict[str, np.ndarray]:
     """The parameters of a network file, by meta.rule, float32."""
     shapes = zip(file.arrays["names"], file.arrays["shapes"], strict=True)
     salt = file.meta["salt"]
-    return {str(name): _by_rule(str(name), json.loads(s), salt) for name, s in shapes}
+    return {str(name): by_rule(str(name), json.loads(s), salt) for name, s in shapes}
 
 
 # Last part of a PRM's or SGE's name -> the value made from the normal numbers n.
@@ -98,21 +132,11 @@ _STATISTICS_RULE = {
     "running_var": lambda n: 1 + 0.2 * abs(n),
 }
 _NORM_RULE = {"weight": lambda n: 1 + 0.1 * n, "bias": lambda n: 0.1 * n}
-# Part of a detector's name -> what its convolutions and dense layers are multiplied by.
-_DETECTOR_FACTORS = {
-    "neck.lateral_convs.": 0.1,
-    "neck.fpn_convs.": 0.7,
-    "bbox_head.retina_cls.": 0.4,
-    "bbox_head.retina_reg.": 0.15,
-    "rpn_head.rpn_cls.": 0.5,
-    "rpn_head.rpn_reg.": 0.1,
-    ".fc_cls.": 0.6,
-    ".fc_reg.": 0.3,
-}
 
 
-def _by_rule(name: str, shape: list[int], salt: str) -> np.ndarray:
-    n = _normal(salt + name, shape)
+def by_rule(name: str, shape: list[int], salt: str) -> np.ndarray:
+    """A parameter of a network file, by meta.rule, float32."""
+    n = normal(salt + name, shape)
     last = name.rpartition(".")[2]
     if ".prm." in name or ".sge." in name:
         value = _GATE_RULE[last](n)
@@ -125,33 +149,8 @@ def _by_rule(name: str, shape: list[int], salt: str) -> np.ndarray:
     return value.astype(np.float32)
 
 
-def detector_state_dict(file: Golden) -> dict[str, np.ndarray]:
-    """The parameters of a detector's file, by meta.rule, float32."""
-    shapes = zip(file.arrays["names"], file.arrays["shapes"], strict=True)
-    assert file.meta["salt"] == ""
-    return {str(name): _of_detector(str(name), json.loads(s)) for name, s in shapes}
-
-
-def _of_detector(name: str, shape: list[int]) -> np.ndarray:
-    if name.endswith(".bn3.weight"):
-        return (0.5 + 0.05 * _normal(name, shape)).astype(np.float32)
-    if name == "bbox_head.retina_cls.bias":
-        return (-2 + 0.1 * _normal(name, shape)).astype(np.float32)
-    if len(shape) not in (2, 4) or ".prm." in name:
-        return _by_rule(name, shape, "")
-    value = _normal(name, shape) * np.sqrt(2 / np.prod(shape[1:]))
-    return (_factor(name, shape) * value).astype(np.float32)
-
-
-def _factor(name: str, shape: list[int]) -> float:
-    if name.startswith("neck.fpn_convs.") and shape[1] == 2048:
-        return 0.1
-    found = [factor for part, factor in _DETECTOR_FACTORS.items() if part in name]
-    return found[0] if found else 1.0
-
-
-def _normal(name: str, shape: list[int]) -> np.ndarray:
-    """The normal numbers of a name."""
+def normal(name: str, shape: list[int]) -> np.ndarray:
+    """The normal numbers of a name (with its salt before it)."""
     return np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
 
 
