@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import export, lax
 from jaxtyping import Array, Float, Int32
 
 from prm_flax.detection.nms import best_of
@@ -47,6 +47,12 @@ class Detections(NamedTuple):
     scores: jax.Array
     labels: jax.Array
     valid: jax.Array
+
+
+# So that programs that return it can be kept; who reads them imports this file first.
+export.register_namedtuple_serialization(
+    Detections, serialized_name="prm_flax.detection.Detections"
+)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "score", "iou", "keep"))
