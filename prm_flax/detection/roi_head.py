@@ -224,7 +224,9 @@ def choose(
         )
 
     # An object's number is below 0, so that what is drawn is the same for every m.
-    draws = jnp.arange(boxes.shape[1], dtype=jnp.int32) - m
+    draws = jnp.concatenate(
+        [~numbers[0], jnp.arange(boxes.shape[1] - m, dtype=jnp.int32)]
+    )
 
     def of_image(key, positive, negative, boxes, matched, proposed):
         key = jax.random.fold_in(key, stage + 1)

@@ -34,7 +34,8 @@ def test_places_by_hand():
     assert found.labels.tolist() == [[5, 0], [0, 0]]
     assert found.valid.tolist() == [[True, False], [False, False]]
     assert found.crowd.tolist() == [[True, False], [False, False]]
-    assert not found.objects.any()
+    there = Targets(*map(jnp.asarray, found))
+    assert not there.objects.any()
 
 
 @pytest.mark.parametrize(
