@@ -17,6 +17,7 @@ BENCHMARKS = {
     "layer": "the PRM layer, compiled for a GPU and a TPU that are not here",
     "steps": "whole training steps, compiled for them",
     "growth": "both with more chips, larger maps and other numbers of groups",
+    "detection": "detectors and their parts, compiled for them",
     "wall": "time on this machine, plain and with PRM",
     "peers": "time on this machine, against PyTorch and the Flax example",
 }

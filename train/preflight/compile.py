@@ -97,7 +97,7 @@ def build_step(config: Config, topology: Topology, per_device_batch: int) -> Bui
     batch = _batch(experiment)
     step: Any = experiment.train_step
     traced = step.trace(experiment.abstract_state, batch)
-    compiled, needed = _compile(mesh, traced)
+    compiled, needed = compile_traced(mesh, traced)
     return Build(
         flops=flops(traced.jaxpr.jaxpr) // topology.devices,
         steps_per_epoch=experiment.steps_per_epoch,
@@ -135,7 +135,7 @@ def _batch(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _compile(mesh, traced) -> tuple[Any, int | None]:
+def compile_traced(mesh: Any, traced: Any) -> tuple[Any, int | None]:
     """The program, or None and the bytes it would need."""
     try:
         with jax.set_mesh(mesh):

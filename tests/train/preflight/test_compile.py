@@ -24,7 +24,7 @@ def four_devices(monkeypatch):
     monkeypatch.setattr(compiling, "devices_of", lambda topology: jax.devices()[:4])
     # Lowered is enough to look at, and compiling takes a minute.
     monkeypatch.setattr(
-        compiling, "_compile", lambda mesh, traced: (traced.lower(), None)
+        compiling, "compile_traced", lambda mesh, traced: (traced.lower(), None)
     )
 
 
@@ -123,4 +123,4 @@ def test_a_program_without_room_is_no_error():
             raise jax.errors.JaxRuntimeError(next(iter(MESSAGES)))
 
     mesh = sharding.make_mesh(jax.devices()[:1])
-    assert compiling._compile(mesh, NoRoom()) == (None, int(22.5 * 2**30))
+    assert compiling.compile_traced(mesh, NoRoom()) == (None, int(22.5 * 2**30))
