@@ -24,6 +24,7 @@ MODULES = MappingProxyType(
     {prefix: (prefix,) for prefix in PREFIXES}
     | {"sk": ("conv1g", "bn1g", "conv2g", "bn2g", "conv_fc1", "bn_fc1", "conv_fc2")}
 )
+P6 = "neck.fpn_convs.3.conv.weight"
 # A name that a network has and no other one -> what to call it.
 MARKS = MappingProxyType(
     {
@@ -103,8 +104,28 @@ def _width(expected: Shapes, received: Shapes) -> str:
     return f"another width ({theirs[0]} channels first, not {ours[0]})"
 
 
+def _parts(expected: Shapes, received: Shapes) -> str:
+    """A detector's parts that did not come."""
+    ours = dict.fromkeys(name.split(".")[0] for name in expected)
+    theirs = {name.split(".")[0] for name in received}
+    missing = [part for part in ours if part not in theirs]
+    if "backbone" not in theirs or not missing:
+        return ""
+    return f"a backbone alone, without {', '.join(missing)}"
+
+
+def _p6(expected: Shapes, received: Shapes) -> str:
+    """The first RetinaNet of torchvision makes P6 of the finished level before it."""
+    ours, theirs = expected.get(P6, ()), received.get(P6, ())
+    if len(theirs) != 4 or ours == theirs or theirs[0] != theirs[1]:
+        return ""
+    return "a RetinaNet that makes P6 of P5 (new='neck.fpn_convs.3' starts it afresh)"
+
+
 # In the order in which they are said.
 KINDS: tuple[Callable[[Shapes, Shapes], str], ...] = (
+    _parts,
+    _p6,
     _modules,
     _depth,
     _width,

@@ -1,7 +1,8 @@
 """Weights of PyTorch programs: `from_state_dict`, `to_state_dict`, `read_pth`.
 
-The names are those of the PRM authors' program and of torchvision; timm's are taken,
-too. PyTorch itself is not needed: a state dict here is a dictionary of NumPy arrays.
+The names are those of the PRM authors' program and of torchvision, a detector's those
+of mmdetection; timm's, and torchvision's of RetinaNet, are taken, too. PyTorch itself
+is not needed: a state dict here is a dictionary of NumPy arrays.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,8 @@ import flax.linen as nn
 import numpy as np
 from numpy.typing import ArrayLike
 
+from prm_flax.errors import unknown
+from prm_flax.interop.detectors import NAMES, for_detector
 from prm_flax.interop.kinds import has_part
 from prm_flax.interop.matching import clean, expected_shapes, require_match, to_leaf
 from prm_flax.interop.names import COUNTER, torch_entries
@@ -23,7 +26,6 @@ from prm_flax.interop.shapes import (
     require_fit,
     unflatten,
 )
-from prm_flax.interop.timm import from_timm
 
 
 def from_state_dict(
@@ -42,7 +44,8 @@ def from_state_dict(
     is on), integers take the parameters'.
 
     Args:
-        model: a network of `create_model`.
+        model: a network of `create_model` or `create_detector`, which also takes the
+            weights of its backbone alone: the other parts go in `new`.
         state_dict: arrays by PyTorch's names: convolutions (o, i/groups, h, w), dense
             layers (o, i).
         into: fresh variables, from `model.init`. The input channels are taken from
@@ -79,12 +82,12 @@ def from_state_dict(
         )
     if into is None:
         fresh, template = {}, make_template(model)
-        arrays = _by_own_names(state_dict, template.shapes)
+        arrays = _by_own_names(model, state_dict, template.shapes)
         shapes = expected_shapes(template, arrays)
     else:
         fresh = flatten(into)
         shapes = require_fit(model, fresh, "into=")
-        arrays = _by_own_names(state_dict, shapes)
+        arrays = _by_own_names(model, state_dict, shapes)
     entries = torch_entries(shapes)
     kept = {name: e for name, e in entries.items() if not has_part(name, parts)}
     given = {name: a for name, a in arrays.items() if not has_part(name, parts)}
@@ -96,15 +99,18 @@ def from_state_dict(
 
 
 def _by_own_names(
-    state_dict: Mapping[str, ArrayLike], shapes: Shapes
+    model: nn.Module, state_dict: Mapping[str, ArrayLike], shapes: Shapes
 ) -> dict[str, np.ndarray]:
     """The arrays, by a network's names where a program has others for them."""
-    own = torch_entries(shapes)
-    return from_timm(clean(state_dict, own), own)
+    return for_detector(model, clean(state_dict, torch_entries(shapes)), shapes)
 
 
 def to_state_dict(
-    model: nn.Module, variables: Mapping[str, Any], *, counters: bool = False
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    *,
+    counters: bool = False,
+    names: str = "own",
 ) -> dict[str, np.ndarray]:
     """PyTorch's weights of a model: the inverse of `from_state_dict`.
 
@@ -113,6 +119,7 @@ def to_state_dict(
         variables: its "params" and "batch_stats".
         counters: add num_batches_tracked = 0 to every norm, as PyTorch's strict
             loading wants.
+        names: "own", those of `from_state_dict`; "torchvision" for its RetinaNet's.
 
     Returns:
         Contiguous arrays by PyTorch's names, of the variables' dtypes.
@@ -120,6 +127,7 @@ def to_state_dict(
     Raises:
         MismatchError: a ValueError. The variables are not the model's; its text has
             the first five differences, its `problems` all.
+        ValueError: unknown names, or a network that has none of that kind.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -130,6 +138,8 @@ def to_state_dict(
         >>> to_state_dict(model, variables)["layer2.0.downsample.0.weight"].shape
         (32, 16, 1, 1)
     """
+    if names not in NAMES:
+        raise unknown("set of names", names, NAMES)
     leaves = flatten(variables)
     shapes = require_fit(model, leaves, "the variables")
     result: dict[str, np.ndarray] = {}
@@ -139,4 +149,4 @@ def to_state_dict(
         if counters and entry.layout.name == "running_var":
             counter = f"{name.removesuffix(entry.layout.name)}{COUNTER}"
             result[counter] = np.zeros((), np.int64)
-    return result
+    return {NAMES[names](name): array for name, array in result.items()}
