@@ -14,6 +14,7 @@ Reference: He et al., ICCV 2017, section 3; the aligned form (half a pixel) and 
 adaptive grid as in the public detection libraries.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +28,7 @@ from prm_flax.layers.extent import strided
 BINS = 7
 # A box of 56² has the finest level; each doubling of its side the next one.
 FINEST_SIDE = 56
+CHUNK = 64  # boxes that a TPU takes at once
 
 
 class Grid(NamedTuple):
@@ -125,11 +127,15 @@ def align(
 
 
 def product(rows: Any, columns: Any, features: Any) -> jax.Array:
-    """A_y F A_xᵀ, summed in float32 at least."""
+    """A_y F A_xᵀ, the longer side first: what is between the two is the smaller."""
     dtype = features.dtype
     rows, columns = rows.astype(dtype), columns.astype(dtype)
-    half = jnp.einsum("rph,hwc->rpwc", rows, features)
-    return jnp.einsum("rqw,rpwc->rpqc", columns, half)
+    h, w, _ = features.shape
+    if h > w:
+        half = jnp.einsum("rph,hwc->rpwc", rows, features)
+        return jnp.einsum("rqw,rpwc->rpqc", columns, half)
+    half = jnp.einsum("rqw,hwc->rqhc", columns, features)
+    return jnp.einsum("rph,rqhc->rpqc", rows, half)
 
 
 def align_pyramid(
@@ -155,3 +161,57 @@ def align_pyramid(
         extent = strided(extent, 2)
         total = total + jnp.where((own == k)[:, None, None, None], found, 0)
     return total
+
+
+def align_images(
+    levels: tuple[Float[Array, "b _ _ c"], ...],
+    strides: tuple[int, ...],
+    boxes: Float[Array, "b r 4"],
+    extents: Int[Array, "b 2"] | None = None,
+) -> Float[Array, "b r bins bins c"]:
+    """`align_pyramid` of every image, in the form that suits the device.
+
+    Args:
+        levels: finest first, of strides that double.
+        strides: pixels of the image.
+        boxes: of each image, in its pixels.
+        extents: the rows and columns of the finest level that are the images'; None for
+            all.
+    """
+    default, tpu = partial(at_once, strides), partial(in_turn, strides)
+    return lax.platform_dependent(levels, boxes, extents, default=default, tpu=tpu)
+
+
+def at_once(
+    strides: tuple[int, ...], levels: Any, boxes: Any, extents: Any
+) -> jax.Array:
+    """One product of all images and boxes."""
+
+    def of_image(levels: Any, boxes: Any, extent: Any) -> jax.Array:
+        return align_pyramid(levels, strides, boxes, extent)
+
+    axes = 0, 0, None if extents is None else 0
+    return jax.vmap(of_image, axes)(levels, boxes, extents)
+
+
+def in_turn(
+    strides: tuple[int, ...], levels: Any, boxes: Any, extents: Any
+) -> jax.Array:
+    """64 boxes of one image after the other.
+
+    What is between the two products then stays on a TPU: a twentieth of the traffic.
+    """
+
+    def of_image(each: tuple[Any, Any, Any]) -> jax.Array:
+        levels, chunks, extent = each
+
+        def of_chunk(boxes: Any) -> jax.Array:
+            return align_pyramid(levels, strides, boxes, extent)
+
+        return lax.map(of_chunk, chunks)
+
+    b, r, _ = boxes.shape
+    padded = jnp.pad(boxes, ((0, 0), (0, -r % CHUNK), (0, 0)))
+    chunks = padded.reshape(b, padded.shape[1] // CHUNK, CHUNK, 4)
+    found = lax.map(of_image, (levels, chunks, extents))
+    return found.reshape(b, padded.shape[1], *found.shape[3:])[:, :r]

@@ -18,7 +18,7 @@ from prm_flax.detection.boxes import Stds, clip, decode, encode
 from prm_flax.detection.convolution import small, xavier
 from prm_flax.detection.losses import cross_entropy, smooth_l1
 from prm_flax.detection.objective import Assignment, Summed
-from prm_flax.detection.roi_align import align_pyramid
+from prm_flax.detection.roi_align import align_images
 from prm_flax.detection.rpn import Proposals
 from prm_flax.detection.targets import Targets, assign
 from prm_flax.layers.basic import ReLU
@@ -79,12 +79,7 @@ class Pyramid(NamedTuple):
 
     def features(self, boxes: jax.Array) -> jax.Array:
         """(b, r, 4) -> (b, r, 7, 7, c)."""
-
-        def of_image(levels, boxes, extent):
-            return align_pyramid(levels, self.strides, boxes, extent)
-
-        axes = 0, 0, None if self.extent is None else 0
-        return jax.vmap(of_image, axes)(self.levels, boxes, self.extent)
+        return align_images(self.levels, self.strides, boxes, self.extent)
 
 
 class BBoxHead(nn.Module):

@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prm_flax.detection.roi_align import Grid, align, align_pyramid, levels_of
+from prm_flax.detection.roi_align import (
+    CHUNK,
+    Grid,
+    align,
+    align_pyramid,
+    at_once,
+    in_turn,
+    levels_of,
+)
 
 H, W, C = 9, 12, 3
 
@@ -59,8 +67,9 @@ BOXES = np.array(
 )
 
 
-def test_as_the_loop(x64):
-    x = features()
+@pytest.mark.parametrize("size", [(H, W), (W, H)])
+def test_as_the_loop(size, x64):
+    x = features(0, *size)
     got = jax.jit(align, static_argnums=2)(jnp.asarray(x), jnp.asarray(BOXES), 4.0)
     want = [loop(x, box, 4.0) for box in BOXES]
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
@@ -104,6 +113,31 @@ def test_each_box_has_its_own_level(x64):
     for box, level, one in zip(boxes, [0, 0, 1, 2, 3], got, strict=True):
         want = align(levels[level], box[None], 4.0 * 2**level)[0]
         np.testing.assert_allclose(one, want, rtol=0, atol=1e-12)
+
+
+def test_a_tpu_s_form_is_the_other_one(x64):
+    """Two images of their own extents, more boxes than are taken at once."""
+    drawn = np.random.default_rng(0)
+    corner = drawn.uniform(-9, 60, (2, CHUNK + 6, 2))
+    sides = np.exp(drawn.uniform(0, 6, corner.shape))
+    boxes = jnp.asarray(np.concatenate([corner, corner + sides], -1))
+    levels = tuple(
+        jnp.stack([features(k + 4 * i, 16 >> k, 12 >> k) for i in range(2)])
+        for k in range(3)
+    )
+    extents = jnp.array([[16, 12], [10, 9]])
+    r = drawn.normal(size=(2, CHUNK + 6, 7, 7, C))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(form, levels):
+        def total(levels):
+            found = form((4, 8, 16), levels, boxes, extents)
+            return (found * r).sum(), found
+
+        return jax.value_and_grad(total, has_aux=True)(levels)
+
+    near = functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10)
+    jax.tree.map(near, run(in_turn, levels), run(at_once, levels))
 
 
 @pytest.mark.parametrize("samples", [1, 2])
