@@ -90,14 +90,11 @@ def keys(images: int = IMAGES) -> Shape:
     return jax.eval_shape(lambda: jax.random.split(jax.random.key(0), images))
 
 
-def outputs(kind: str, classes: int) -> DenseOutputs:
-    """What a dense head says."""
-    count = RULES[kind].per_position
-    whole = [(IMAGES, *size, count) for size in sizes_of(kind)]
-    half = partial(floats, dtype=jnp.bfloat16)
-    return DenseOutputs(
-        tuple(half(*shape, classes) for shape in whole),
-        tuple(half(*shape, 4) for shape in whole),
+def maps(kind: str, each: int) -> tuple[Shape, ...]:
+    """What the last convolution of a head says, `each` for an anchor."""
+    channels = RULES[kind].per_position * each
+    return tuple(
+        floats(IMAGES, *size, channels, dtype=jnp.bfloat16) for size in sizes_of(kind)
     )
 
 
@@ -140,8 +137,9 @@ def suppression() -> Work:
     """Eight sets of 1,000 boxes."""
 
     def run(boxes, scores, classes):
-        def one(*each):
-            return nms.best_of(*each, jnp.ones(each[1].shape, bool), 0.5, 100)
+        def one(boxes, scores, classes):
+            valid = jnp.ones(scores.shape, bool)
+            return nms.best_of(boxes, scores, classes, valid, 0.5, 100)
 
         return jax.vmap(one)(boxes, scores, classes)
 
@@ -151,11 +149,15 @@ def suppression() -> Work:
 def proposals(count: int) -> Work:
     """From objectness and deltas to so many boxes an image."""
 
-    def run(outputs, sizes):
+    def run(logits, deltas, sizes):
+        def by_anchor(levels, each):
+            return tuple(x.reshape(*x.shape[:3], -1, each) for x in levels)
+
+        outputs = DenseOutputs(by_anchor(logits, 1), by_anchor(deltas, 4))
         none = (None,) * 5
         return rpn.proposals(outputs, STRIDES["rpn"], none, sizes, count, count)
 
-    return Work(run, (outputs("rpn", 1), floats(IMAGES, 2)))
+    return Work(run, (maps("rpn", 1), maps("rpn", 4), floats(IMAGES, 2)))
 
 
 def sampled() -> Work:

@@ -20,7 +20,7 @@ def python_blocks() -> list[str]:
 def test_its_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = python_blocks()
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     names: dict = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
@@ -29,6 +29,7 @@ def test_its_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
         assert line in printed
     assert "(2, 8, 2) (2, 14, 14, 8)" in printed
     assert "('stage4', 2048, 32)" in printed
+    assert "(2, 100, 4) ['loss_bbox', 'loss_cls']" in printed
 
 
 def test_its_table_of_networks_is_the_command_s():
