@@ -88,7 +88,7 @@ notebooks: env data weights
 
 # What is measured here sees none of the compilers for chips that are not here.
 bench: build/preflight/.complete build/peers/.complete
-	PYTHONPATH=build/preflight $(BIN)/python -m benchmarks layer steps growth $(ARGS)
+	PYTHONPATH=build/preflight $(BIN)/python -m benchmarks layer steps growth detection $(ARGS)
 	PYTHONPATH=build/peers $(BIN)/python -m benchmarks wall peers $(ARGS)
 	@$(BIN)/python -m benchmarks table
 

@@ -1,6 +1,6 @@
 """Measures what is not measured yet, or prints the README's table.
 
-python -m benchmarks layer steps growth wall peers [--only "WORD …"] [--again]
+python -m benchmarks layer steps growth detection wall peers [--only "WORD …"] [--again]
 python -m benchmarks table
 """
 
@@ -55,10 +55,10 @@ def _measure(name: str, flags: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    rows = [f"  {name:8} {what}" for name, what in BENCHMARKS.items()]
+    rows = [f"  {name:9} {what}" for name, what in BENCHMARKS.items()]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="\n".join([*rows, "  table    the README's table of the results"]),
+        description="\n".join([*rows, "  table     the README's table of the results"]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "table"])

@@ -2,20 +2,20 @@
 
 from collections.abc import Iterable
 
-from benchmarks import growth, layer, peers, steps, wall
+from benchmarks import detection, growth, layer, peers, steps, wall
 from benchmarks.layer import Case
 from benchmarks.markdown import NOT_MEASURED, Results, cell, filled, pair, part
 from benchmarks.results import Row, read
 from train.preflight.chips import parse_topology
 
-FILES = ("layer", "steps", "growth", "wall", "peers")
+FILES = ("layer", "steps", "growth", "detection", "wall", "peers")
 KINDS = {"h100:4": "H100", "v5e:2x2": "TPU v5e"}
 FORMS = {"xla": "straightforward", "auto": "kernels"}
 
 
 def table() -> str:
     """All tables, each under a line that says what it is of."""
-    parts = (_layer, _steps, _maps, _groups, _chips, _wall, _peers, _with)
+    parts = (_layer, _steps, _maps, _groups, _chips, _detection, _wall, _peers, _with)
     return "\n\n".join(each() for each in parts)
 
 
@@ -152,6 +152,39 @@ def _chips() -> str:
 
 def _name_and_number(topology: str) -> tuple[str, int]:
     return topology.split(":")[0], parse_topology(topology).devices
+
+
+def _detection() -> str:
+    words = (
+        f"**Detectors**, {detection.IMAGES} images of 800×1344 unless said, bfloat16: "
+        "memory traffic; temporary memory; in brackets both of the best form of XLA "
+        "operations tried before; time to compile"
+    )
+    results = read("detection")
+    names = dict.fromkeys(key.partition(" ")[2] for key in detection.cases())
+    rows = [
+        [name, *(_compiled(results, f"{chip} {name}") for chip in detection.CHIPS)]
+        for name in names
+    ]
+    return part(words, results, ["", "H100", "TPU v5e"], rows)
+
+
+def _compiled(results: Results, key: str) -> str:
+    before = detection.BEFORE.get(key)
+
+    def show(row: Row) -> str:
+        numbers = row["traffic_bytes"] / 1e9, row["temporary_bytes"] / 1e9
+        now = "; ".join(map(_gigabytes, numbers))
+        past = f" ({'; '.join(map(_gigabytes, before))})" if before else ""
+        return f"{now}{past}; {row['compile_seconds']:.0f} s"
+
+    return cell(results, key, show) if key in detection.cases() else ""
+
+
+def _gigabytes(number: float | None) -> str:
+    if number is None:
+        return "–"
+    return f"{number:.3g} GB" if number >= 0.1 else f"{1000 * number:.3g} MB"
 
 
 def _wall() -> str:
