@@ -22,7 +22,7 @@ from prm_flax.layers.device import device
 from prm_flax.layers.explicit import split_axes, splits_positions
 from prm_flax.layers.norm import Affine
 from prm_flax.prm.functional import PRMParams, recalibrate
-from prm_flax.prm.kernels import cpu, gpu, tpu
+from prm_flax.prm.kernels import cpu, gpu, products, tpu
 from prm_flax.prm.kernels.options import Branch, Cotangents, Options
 from prm_flax.prm.similarity import Total, sum_of_channels
 
@@ -60,7 +60,9 @@ BY_PLATFORM: MappingProxyType[str, Kernel] = MappingProxyType(
 # `recalibrate`, or what equals it: (x, params, **options) -> y.
 Form = Callable[..., Any]
 # Of separate operations; the definition elsewhere.
-FORMS: MappingProxyType[str, Form] = MappingProxyType({"cpu": cpu.recalibrate})
+FORMS: MappingProxyType[str, Form] = MappingProxyType(
+    {"cpu": cpu.recalibrate, "tpu": products.recalibrate}
+)
 
 
 def form(kernel: str, x: jax.Array) -> Form:
