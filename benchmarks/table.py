@@ -94,7 +94,7 @@ def _step(results: Results, chips: str, network: str, kernel: str | None) -> str
 def _maps() -> str:
     words = (
         f"**The layer on larger maps**, {growth.CHANNELS} channels, g = 64, kernels, "
-        "memory traffic as above; * no kernel fits, it is the straightforward form"
+        "memory traffic as above; * no kernel fits: products of matrices"
     )
     sizes = [(*size, growth.CHANNELS) for size in growth.MAPS]
     cases = {f"{h}×{w}": Case("", (h, w, c), "", "auto") for h, w, c in sizes}
