@@ -8,7 +8,8 @@ product with G of (C, g), which is 1 where a channel is of a group::
     x·q = x (G ∘ q),    the gate of all channels = gate Gᵀ
 
 On maps of 100×168×512, forward and backward, that moves a seventh of the definition's
-traffic. Only the dot product is a product; the other similarities are the definition.
+traffic. Only the dot product is a product; the other similarities are the definition,
+so are groups of 128 channels, which fill a register as they are.
 
 A product with 0 is not 0 if a number is not finite: then every group of its position
 is, not only its own.
@@ -33,6 +34,7 @@ from prm_flax.prm.functional import (
 )
 from prm_flax.prm.functional import recalibrate as definition
 
+REGISTER = 128  # numbers of the last axis in a register
 # float32's products in float32: a TPU takes them in bfloat16 otherwise.
 product = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 
@@ -49,7 +51,8 @@ def recalibrate(
 ) -> jax.Array:
     """The definition's y; arguments as there."""
     options = {"ddof": ddof, "position": position, "normalize": normalize}
-    if similarity != "dot":
+    fills = x.shape[-1] // len(params.alpha) >= REGISTER
+    if similarity != "dot" or fills:
         return definition(x, params, similarity=similarity, extent=extent, **options)
     params = PRMParams(*(jnp.asarray(leaf) for leaf in params))
     check_input(x, params, None, similarity, ddof)
