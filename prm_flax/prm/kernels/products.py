@@ -50,10 +50,11 @@ def recalibrate(
     extent: jax.Array | None = None,
 ) -> jax.Array:
     """The definition's y; arguments as there."""
-    options = {"ddof": ddof, "position": position, "normalize": normalize}
+    options: Any = {"ddof": ddof, "position": position, "normalize": normalize}
     fills = x.shape[-1] // len(params.alpha) >= REGISTER
     if similarity != "dot" or fills:
-        return definition(x, params, similarity=similarity, extent=extent, **options)
+        y: Any = definition(x, params, similarity=similarity, extent=extent, **options)
+        return y
     params = PRMParams(*(jnp.asarray(leaf) for leaf in params))
     check_input(x, params, None, similarity, ddof)
     check_extent(x, extent)
