@@ -115,17 +115,18 @@ def test_each_box_has_its_own_level(x64):
         np.testing.assert_allclose(one, want, rtol=0, atol=1e-12)
 
 
-def test_a_tpu_s_form_is_the_other_one(x64):
+@pytest.mark.parametrize("size", [(16, 12), (12, 16)])
+def test_a_tpu_s_form_is_the_other_one(size, x64):
     """Two images of their own extents, more boxes than are taken at once."""
     drawn = np.random.default_rng(0)
     corner = drawn.uniform(-9, 60, (2, CHUNK + 6, 2))
     sides = np.exp(drawn.uniform(0, 6, corner.shape))
     boxes = jnp.asarray(np.concatenate([corner, corner + sides], -1))
     levels = tuple(
-        jnp.stack([features(k + 4 * i, 16 >> k, 12 >> k) for i in range(2)])
+        jnp.stack([features(k + 4 * i, *(n >> k for n in size)) for i in range(2)])
         for k in range(3)
     )
-    extents = jnp.array([[16, 12], [10, 9]])
+    extents = jnp.array([size, [10, 9]])
     r = drawn.normal(size=(2, CHUNK + 6, 7, 7, C))
 
     @functools.partial(jax.jit, static_argnums=0)
