@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -154,3 +155,50 @@ def test_unknown_names_and_options_are_refused():
         create_detector("retinanet_resnet5O")
     with pytest.raises(ValueError, match="features_only"):
         create_detector("retinanet_resnet50", features_only=True)
+
+
+class Halved(nn.Module):
+    """A user's module, which knows of no extent."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        return x * self.param("gain", nn.initializers.constant(0.5), ())
+
+
+def test_a_user_s_module_stands_in_the_backbone(x64):
+    """It is called with the whole map, of which the padding is cut again."""
+    model = create_detector(
+        "retinanet_resnet14", 3, stem="imagenet", recalibration=lambda *_: Halved()
+    )
+    x = jnp.asarray(images((64, 64))[:1])
+    variables = jax.jit(model.init)(jax.random.key(0), x)
+    assert variables["params"]["backbone"]["layer1_0"]["recalibration"]["gain"] == 0.5
+    sizes = jnp.array([[40, 60]])
+    outputs = jax.jit(model.apply)(variables, x, sizes)
+    assert all(map(jnp.any, outputs.logits))
+
+
+def test_what_is_frozen_keeps_nothing_for_the_backward_pass(x64):
+    """The gradient needs the first stage's result, for what stands on it, alone."""
+    model = small("resnet14")[0]
+    x = jnp.zeros((1, 64, 64, 3))
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    variables = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), variables)
+    params = variables["params"]
+
+    def kept(frozen):
+        own = model.clone(backbone=model.backbone.clone(frozen_stages=frozen))
+        rest = {k: v for k, v in variables.items() if k != "params"}
+
+        def loss(params):
+            return own.apply(rest | {"params": params}, x).logits
+
+        _, pull = jax.eval_shape(lambda params: jax.vjp(loss, params), params)
+        return [leaf for leaf in jax.tree.leaves(pull) if leaf.ndim == 4]
+
+    def below_stage_2(leaves):
+        return [leaf.shape for leaf in leaves if leaf.shape[3] == 16]
+
+    # For the next block's convolution and for its shortcut's.
+    assert below_stage_2(kept(1)) == [(1, 16, 16, 16), (1, 8, 8, 16)]
+    assert len(below_stage_2(kept(0))) > 6
