@@ -23,8 +23,19 @@ SPLITS = {
     "images and columns": PartitionSpec("d", None, "e"),
     "rows over both axes": PartitionSpec(None, ("d", "e")),
 }
+# For every module at each change; PRM has them all.
+FEW = ("images", "rows", "channels", "images and columns")
 # Their 1×1 convolutions would have to add over devices, which Flax does not ask for.
 NO_CHANNELS = ("gc", "sk")
+
+
+def quick(*names):
+    """Subjects as a test's parameters; but for these and the modules they wait."""
+    few = [name for name in NETWORKS if name not in names]
+    return [
+        pytest.param(name, marks=pytest.mark.slow if name in few else ())
+        for name in SUBJECTS
+    ]
 
 
 def known(name):
@@ -43,8 +54,14 @@ def put(mesh, spec, tree):
     return jax.device_put(tree, NamedSharding(mesh, spec))
 
 
-@pytest.mark.parametrize("check_vma", [True, False])
-@pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.parametrize(
+    ("name", "check_vma"),
+    [
+        pytest.param(n, c, marks=() if c or n in ("linen", "se") else pytest.mark.slow)
+        for n in SUBJECTS
+        for c in (True, False)
+    ],
+)
 def test_shard_map(name, check_vma):
     """Gradients of the map."""
     s, want = known(name)
@@ -62,7 +79,7 @@ def test_shard_map(name, check_vma):
     assert_near(jax.jit(jax.grad(total, (0, 1)))(*s.inputs), want)
 
 
-@pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.parametrize("name", quick())
 def test_gradients_inside_a_shard_map(name):
     """With the variation checked, the parameters' gradients are added by jax itself."""
     s, want = known(name)
@@ -90,7 +107,7 @@ def test_a_shard_map_over_one_of_two_axes(name):
         assert_near(jax.jit(inside)(put(mesh, WHOLE, s.inputs[0]), x), want)
 
 
-@pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.parametrize("name", quick("prm network"))
 def test_pmap(name):
     s, (want, want_x) = known(name)
 
@@ -103,7 +120,7 @@ def test_pmap(name):
     assert_near((jax.tree.map(lambda leaf: leaf[1], got), got_x[:, 0]), (want, want_x))
 
 
-@pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.parametrize("name", quick("prm network"))
 def test_a_mesh_of_auto_axes(name):
     s, want = known(name)
     mesh = mesh_of(2)
@@ -112,8 +129,14 @@ def test_a_mesh_of_auto_axes(name):
         assert_near(jax.jit(jax.grad(s.loss, (0, 1)))(*inputs), want)
 
 
-@pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        pytest.param(n, s, marks=() if s in FEW or n == "linen" else pytest.mark.slow)
+        for n in MODULES
+        for s in SPLITS
+    ],
+)
 def test_a_mesh_of_explicit_axes(name, split):
     s, want = known(name)
     mesh, spec = mesh_of(2, 2, kind=AxisType.Explicit), SPLITS[split]
