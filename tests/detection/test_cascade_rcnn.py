@@ -88,7 +88,9 @@ def test_a_stage_s_boxes_are_clipped_to_the_image(x64):
         assert (stage.boxes <= np.tile(SIZES[:, ::-1], 2)[:, None]).all()
 
 
-@pytest.mark.parametrize("name", ["prm_resnet18", "gc_resnet18"])
+@pytest.mark.parametrize(
+    "name", ["prm_resnet18", pytest.param("gc_resnet18", marks=pytest.mark.slow)]
+)
 def test_stem_and_stage_1_are_frozen_their_modules_too(name):
     model, variables = small("cascade_rcnn", name, jnp.float32)
     x = jnp.asarray(images((64, 96))[:1], jnp.float32)

@@ -121,7 +121,9 @@ def test_a_classifier_s_weights_start_a_detector(make, new):
         assert_same(got["params"][part], fresh["params"][part])
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "mnasnet1_0"])
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", pytest.param("mnasnet1_0", marks=pytest.mark.slow)]
+)
 def test_a_mobile_network_starts_a_detector_without_its_last_layers(name):
     detector, classifier = create_detector(f"retinanet_{name}", 3), create_model(name)
     weights = to_state_dict(classifier, variables_of(classifier, 3))
