@@ -254,24 +254,6 @@ WHOLE: dict[str, Callable[[], Work]] = {
 ROOM = {"h100": (16,), "v5e": (4, 8)}
 
 
-# Chip and name -> traffic and temporary memory, GB, of the best form of XLA operations
-# that was tried before the library was written, by hand, at the same sizes.
-BEFORE = {
-    "h100 roi_align forward": (9.7, 2.5),
-    "h100 roi_align both": (19.2, 2.5),
-    "h100 assignment retinanet": (0.339, 0.165),
-    "h100 suppression 8x1000": (0.016, None),
-    "h100 focal both": (0.457, None),
-    "h100 step retinanet_resnet50": (14.9, 1.45),
-    "v5e roi_align forward": (3.26, 0.28),
-    "v5e roi_align both": (7.01, 0.29),
-    "v5e assignment retinanet": (0.0097, 0.0),
-    "v5e suppression 8x1000": (0.0003, None),
-    "v5e focal both": (0.132, None),
-    "v5e step retinanet_resnet50": (23.6, 3.35),
-}
-
-
 def cases() -> dict[str, Callable[[], Row]]:
     """All parts on each chip, then whole programs, then larger batches."""
     rows = {f"{c} {name}": (c, work) for name, work in PARTS.items() for c in CHIPS}

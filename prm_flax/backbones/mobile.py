@@ -1,5 +1,6 @@
 """What MobileNetV2 and MnasNet share: inverted residuals and the tail."""
 
+from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
@@ -103,6 +104,8 @@ class MobileNet(nn.Module):
 
     stages: ClassVar[tuple[Stage, ...]]
     stem: ClassVar[tuple[str, ...]]
+    # (stage, i) -> the module of a stage's block, both from 0.
+    block_name: ClassVar[Callable[[int, int], str]]
     relu_limit: ClassVar[float | None]
 
     @property
@@ -123,10 +126,6 @@ class MobileNet(nn.Module):
             for i in range(stage.repeats)
         }
         return dict.fromkeys(self.stem, "stem") | blocks
-
-    def block_name(self, stage: int, i: int) -> str:
-        """The module of a stage's block, both from 0."""
-        raise NotImplementedError
 
     def layers(self) -> Layers:
         """The layers with this network's dtypes and batch-norm settings."""

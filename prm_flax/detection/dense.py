@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
-from prm_flax.detection.anchors import AnchorRule, level_anchors
+from prm_flax.detection.anchors import AnchorRule, all_anchors, level_anchors
 from prm_flax.layers.extent import inside
 
 # Positions along a side of a level, at most, so that anchors can be numbered.
@@ -46,6 +46,15 @@ class DenseOutputs(NamedTuple):
             _usable(deltas.shape[:4], extent)
             for deltas, extent in zip(self.deltas, extents, strict=True)
         ]
+
+    def anchored(
+        self, rule: AnchorRule, strides: tuple[int, ...], extents: tuple[Any, ...]
+    ) -> tuple[Float[Array, "b n 4"], Bool[Array, "b n"]]:
+        """The anchors of all levels for each image, and which are usable."""
+        sizes = [(deltas.shape[1], deltas.shape[2]) for deltas in self.deltas]
+        own = jnp.asarray(all_anchors(rule, strides, sizes), self.box_dtype)
+        own = jnp.broadcast_to(own, (self.deltas[0].shape[0], *own.shape))
+        return own, jnp.concatenate(self.usable(extents), axis=1)
 
     def numbers(self) -> np.ndarray:
         """Each anchor's own number (n,) int32, the same for any size of the maps."""

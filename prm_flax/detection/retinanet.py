@@ -155,9 +155,7 @@ def assigned(
 
     Args: as those of `losses`.
     """
-    own = jnp.concatenate(outputs.anchors(anchors.RETINANET, strides))
-    own = jnp.broadcast_to(own, (outputs.deltas[0].shape[0], *own.shape))
-    usable = jnp.concatenate(outputs.usable(extents), axis=1)
+    own, usable = outputs.anchored(anchors.RETINANET, strides, extents)
     return own, assign(targets, own, usable, matching.RETINANET, crowd_share)
 
 

@@ -14,7 +14,6 @@ Reference: He et al., ICCV 2017, section 3; the aligned form (half a pixel) and 
 adaptive grid as in the public detection libraries.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,10 +29,6 @@ BINS = 7
 # A box of 56² has the finest level; each doubling of its side the next one.
 FINEST_SIDE = 56
 CHUNK = 64  # boxes that a TPU takes at once
-
-
-# (rows, columns, features) -> A_y F A_xᵀ.
-Product = Callable[[Any, Any, Any], Any]
 
 
 class Grid(NamedTuple):
@@ -111,7 +106,7 @@ def align(
     stride: float | int,
     grid: Grid = Grid(),  # noqa: B008  a tuple
     extent: Int[Array, " 2"] | None = None,
-    multiply: Product | None = None,
+    by_bin: bool = False,
 ) -> Float[Array, "r bins bins c"]:
     """Of one image and level.
 
@@ -121,7 +116,7 @@ def align(
         stride: of the level, pixels of the image.
         grid: the bins and their samples.
         extent: the rows and columns of the level that are the image's; None for all.
-        multiply: what equals `product`, the default.
+        by_bin: see `product`.
 
     Returns:
         (r, bins, bins, c) in the features' dtype.
@@ -130,37 +125,28 @@ def align(
     x1, y1, x2, y2 = jnp.moveaxis(lax.stop_gradient(boxes) / stride, -1, 0)
     own_h, own_w = (None, None) if extent is None else extent
     rows, columns = weights(y1, y2, h, grid, own_h), weights(x1, x2, w, grid, own_w)
-    return (multiply or product)(rows, columns, features)
+    return product(rows, columns, features, by_bin)
 
 
-def product(rows: Any, columns: Any, features: Any) -> jax.Array:
-    """A_y F A_xᵀ, the longer side first: what is between the two is the smaller."""
-    dtype = features.dtype
-    rows, columns = rows.astype(dtype), columns.astype(dtype)
-    h, w, _ = features.shape
-    if h > w:
-        half = jnp.einsum("rph,hwc->rpwc", rows, features)
-        return jnp.einsum("rqw,rpwc->rpqc", columns, half)
-    half = jnp.einsum("rqw,hwc->rqhc", columns, features)
-    return jnp.einsum("rph,rqhc->rpqc", rows, half)
+def product(rows: Any, columns: Any, features: Any, by_bin: bool = False) -> jax.Array:
+    """A_y F A_xᵀ, the longer side first: what is between the two is the smaller.
 
-
-def batched_product(rows: Any, columns: Any, features: Any) -> jax.Array:
-    """`product`, its second sum one for each box and bin of the first.
-
-    A GPU's product has one batch of axes, in front: with boxes alone it would first
-    copy what is between the two.
+    With `by_bin` the second sum is one for each box and bin of the first, not for each
+    box: a GPU's product has its batch in front, and would copy what is between the two.
     """
     dtype = features.dtype
     rows, columns = rows.astype(dtype), columns.astype(dtype)
     (h, w, _), (r, bins, _) = features.shape, rows.shape
+    last = columns if h > w else rows
+    if by_bin:
+        last = jnp.broadcast_to(last[:, None], (r, bins, *last.shape[1:]))
     if h > w:
         half = jnp.einsum("rph,hwc->rpwc", rows, features)
-        each = jnp.broadcast_to(columns[:, None], (r, bins, bins, w))
-        return jnp.einsum("rpqw,rpwc->rpqc", each, half)
-    half = jnp.einsum("rqw,hwc->rqhc", columns, features)
-    each = jnp.broadcast_to(rows[:, None], (r, bins, bins, h))
-    return jnp.einsum("rqph,rqhc->rpqc", each, half)
+        sums = "rpqw,rpwc->rpqc" if by_bin else "rqw,rpwc->rpqc"
+    else:
+        half = jnp.einsum("rqw,hwc->rqhc", columns, features)
+        sums = "rqph,rqhc->rpqc" if by_bin else "rph,rqhc->rpqc"
+    return jnp.einsum(sums, last, half)
 
 
 def align_pyramid(
@@ -168,7 +154,7 @@ def align_pyramid(
     strides: tuple[int, ...],
     boxes: Float[Array, "r 4"],
     extent: Int[Array, " 2"] | None = None,
-    multiply: Product | None = None,
+    by_bin: bool = False,
 ) -> Float[Array, "r bins bins c"]:
     """Each box from its own level of one image's pyramid.
 
@@ -178,13 +164,13 @@ def align_pyramid(
         boxes: in pixels of the image.
         extent: the rows and columns of the finest level that are the image's; None for
             all.
-        multiply: what equals `product`, the default.
+        by_bin: see `product`.
     """
     own = levels_of(boxes, len(levels))
     total = jnp.zeros((), levels[0].dtype)
     for k, (features, stride) in enumerate(zip(levels, strides, strict=True)):
         own_boxes = jnp.where((own == k)[:, None], boxes, 0)
-        found = align(features, own_boxes, stride, extent=extent, multiply=multiply)
+        found = align(features, own_boxes, stride, extent=extent, by_bin=by_bin)
         extent = strided(extent, 2)
         total = total + jnp.where((own == k)[:, None, None, None], found, 0)
     return total
@@ -215,7 +201,7 @@ def at_once(
     """One product of all images and boxes."""
 
     def of_image(levels: Any, boxes: Any, extent: Any) -> jax.Array:
-        return align_pyramid(levels, strides, boxes, extent, batched_product)
+        return align_pyramid(levels, strides, boxes, extent, by_bin=True)
 
     axes = 0, 0, None if extents is None else 0
     return jax.vmap(of_image, axes)(levels, boxes, extents)

@@ -147,9 +147,7 @@ def assigned(
         targets: of the images.
         crowd_share: see `targets.assign`.
     """
-    own = jnp.concatenate(outputs.anchors(anchors.RPN, strides))
-    own = jnp.broadcast_to(own, (sizes.shape[0], *own.shape))
-    usable = jnp.concatenate(outputs.usable(extents), axis=1)
+    own, usable = outputs.anchored(anchors.RPN, strides, extents)
     within = (own[..., :2] >= 0) & (own[..., 2:] < sizes[:, None, ::-1])
     usable &= within.all(-1)
     return own, assign(targets, own, usable, matching.RPN, crowd_share)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import flax.linen as nn
 
 from prm_flax.interop.names import torch_entries
-from prm_flax.interop.shapes import Shapes, make_template
+from prm_flax.interop.shapes import make_template
 from prm_flax.interop.timm import from_timm
 
 Value = TypeVar("Value")
@@ -57,6 +57,10 @@ RETINANET = (
     Rename("backbone.fpn.layer_blocks.#", "neck.fpn_convs.#.conv"),
     *(Rename(f"{h}.conv.#", t, 2) for h, t in zip(_HEAD, _TOWERS, strict=True)),
 )
+# Layers with a number of their own before those that are counted, and as it is now.
+_BACK = sorted(
+    (each for each in RETINANET if each.step == 1), key=lambda each: "#" in each.ours
+)
 _BODY = "backbone.body."
 
 
@@ -90,9 +94,8 @@ def to_torchvision(name: str) -> str:
     """
     if name.startswith(BACKBONE):
         return f"{_BODY}{name.removeprefix(BACKBONE)}"
-    exact = sorted(RETINANET, key=lambda each: "#" in each.ours)
-    for theirs, ours, step in exact:
-        if step == 1 and (found := _number_in(ours, name)):
+    for theirs, ours, _ in _BACK:
+        if found := _number_in(ours, name):
             return f"{theirs.replace('#', found[0] or '')}.{found[1]}"
     raise ValueError(
         f"torchvision's names are of RetinaNet's layers, {name} is none of them. Leave "
@@ -114,16 +117,15 @@ NAMES: MappingProxyType[str, Callable[[str], str]] = MappingProxyType(
 
 
 def for_detector(
-    model: nn.Module, named: Mapping[str, Value], shapes: Shapes
+    model: nn.Module, named: Mapping[str, Value], own: Collection[str]
 ) -> dict[str, Value]:
     """Names that are torchvision's, or those of a backbone alone, made a detector's.
 
     Args:
         model: a detector, or any network, of which names are those of its backbone.
         named: anything by PyTorch's names.
-        shapes: the model's.
+        own: the model's names.
     """
-    own = torch_entries(shapes)
     if not any(name.startswith(BACKBONE) for name in own):
         return from_timm(named, own)
     if any(name.startswith(BACKBONE) for name in named):

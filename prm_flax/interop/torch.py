@@ -102,7 +102,8 @@ def _by_own_names(
     model: nn.Module, state_dict: Mapping[str, ArrayLike], shapes: Shapes
 ) -> dict[str, np.ndarray]:
     """The arrays, by a network's names where a program has others for them."""
-    return for_detector(model, clean(state_dict, torch_entries(shapes)), shapes)
+    own = torch_entries(shapes)
+    return for_detector(model, clean(state_dict, own), own)
 
 
 def to_state_dict(

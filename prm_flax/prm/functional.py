@@ -174,11 +174,7 @@ def _recalibrate(x, params, extent, *, phi, ddof, position, normalize, return_ma
     """The same after all checks."""
     *batch, h, w, channels = x.shape
     g = params.alpha.shape[0]
-    core = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
-    alpha, beta, lam, xi = (
-        on_last_axis(leaf.astype(core), x.ndim - 1) for leaf in params[:4]
-    )
-    theta, d = params.theta.astype(core), params.d.astype(core)
+    core, (alpha, beta, lam, xi, theta, d) = in_core(params, x)
 
     # In two steps: a mesh of explicit axes refuses to merge and split at once.
     xs = cut(x, extent).astype(core).reshape(*batch, h * w, channels)
@@ -220,9 +216,13 @@ def _like(spec: PartitionSpec) -> tuple[PartitionSpec, PRMMaps]:
     return spec, PRMMaps(query, *maps)
 
 
-def on_last_axis(leaf: Float[Array, "*g"], ndim: int) -> Float[Array, "..."]:
-    """(g,) as (1, …, 1, g) of `ndim` axes."""
-    return leaf.reshape((1,) * (ndim - 1) + leaf.shape)
+def in_core(params: PRMParams, x: Any) -> tuple[Any, PRMParams]:
+    """The dtype of the arithmetic, and in it the parameters, of x's axes but one."""
+    core = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
+    *vectors, theta, d = (leaf.astype(core) for leaf in params)
+    ones = (1,) * (x.ndim - 2)
+    vectors = [vector.reshape(*ones, *vector.shape) for vector in vectors]
+    return core, PRMParams(*[*vectors, theta, d])
 
 
 def mean(

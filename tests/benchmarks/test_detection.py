@@ -1,16 +1,11 @@
 """The figures of detectors' parts for an H100 stay what they are on record."""
 
-import subprocess
-import sys
-from pathlib import Path
-
-import jax
 import pytest
+from support import compiled_again
 
-from benchmarks import detection, results
-from train.preflight.compile import COMPILERS, _installed
+from benchmarks import results
+from benchmarks.table import BEFORE
 
-ROOT = Path(__file__).parents[2]
 RECORD = results.read("detection")
 KEYS = ("h100 roi_align both", "h100 focal both")
 GROWTH = 1.05
@@ -18,21 +13,9 @@ GROWTH = 1.05
 
 @pytest.fixture(scope="module")
 def now(tmp_path_factory):
-    """The rows as this code compiles them; in a process that has no other devices."""
-    if not _installed(COMPILERS["cuda"]):
-        pytest.skip(f"{COMPILERS['cuda']} is not installed: pip install '.[preflight]'")
-    if jax.__version__ != RECORD["versions"]["jax"]:
-        pytest.skip(f"on record is jax {RECORD['versions']['jax']}: make bench")
-    folder = tmp_path_factory.mktemp("results")
-    words = ["detection", "--only", "h100 both", "--folder", str(folder)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+    return compiled_again.rows(
+        "detection", "h100 both", tmp_path_factory.mktemp("results")
     )
-    assert ended.returncode == 0, ended.stderr
-    return results.read("detection", folder)["rows"]
 
 
 @pytest.mark.parametrize("figure", ["traffic_bytes", "temporary_bytes"])
@@ -41,10 +24,10 @@ def test_no_figure_grows(key, figure, now):
     assert now[key][figure] <= RECORD["rows"][key][figure] * GROWTH
 
 
-@pytest.mark.parametrize("key", detection.BEFORE)
+@pytest.mark.parametrize("key", BEFORE)
 def test_parts_move_no_more_than_the_best_form_tried_before(key):
     """But for what they do more: choose the best 100, and keep padding at 0."""
-    row, (traffic, temporary) = RECORD["rows"][key], detection.BEFORE[key]
+    row, (traffic, temporary) = RECORD["rows"][key], BEFORE[key]
     share = 1.7 if "suppression" in key else 1.06
     assert row["traffic_bytes"] / 1e9 <= traffic * share
     if temporary is not None:

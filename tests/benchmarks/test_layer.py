@@ -1,16 +1,10 @@
 """The layer's figures for an H100 stay what they are on record."""
 
-import subprocess
-import sys
-from pathlib import Path
-
-import jax
 import pytest
+from support import compiled_again
 
 from benchmarks import results
-from train.preflight.compile import COMPILERS, _installed
 
-ROOT = Path(__file__).parents[2]
 RECORD = results.read("layer")
 H100 = [key for key in RECORD["rows"] if key.startswith("h100") and "auto" in key]
 # What may grow by a twentieth, and by how much it may grow where it is about nothing.
@@ -19,21 +13,7 @@ GROWTH, LITTLE = 1.05, 0.01
 
 @pytest.fixture(scope="module")
 def now(tmp_path_factory):
-    """The rows as this code compiles them; in a process that has no other devices."""
-    if not _installed(COMPILERS["cuda"]):
-        pytest.skip(f"{COMPILERS['cuda']} is not installed: pip install '.[preflight]'")
-    if jax.__version__ != RECORD["versions"]["jax"]:
-        pytest.skip(f"on record is jax {RECORD['versions']['jax']}: make bench")
-    folder = tmp_path_factory.mktemp("results")
-    words = ["layer", "--only", "h100 auto", "--folder", str(folder)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return results.read("layer", folder)["rows"]
+    return compiled_again.rows("layer", "h100 auto", tmp_path_factory.mktemp("results"))
 
 
 def test_the_record_is_whole():

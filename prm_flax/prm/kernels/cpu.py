@@ -33,8 +33,8 @@ from prm_flax.layers.extent import counted, cut, positions_within
 from prm_flax.prm.checks import check_extent, check_input
 from prm_flax.prm.functional import (
     PRMParams,
+    in_core,
     normalized,
-    on_last_axis,
     position_encoding,
     quotient,
 )
@@ -65,11 +65,7 @@ def recalibrate(
     check_extent(x, extent)
     *batch, h, w, channels = x.shape
     g = params.alpha.shape[0]
-    core = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
-    alpha, beta, lam, xi = (
-        on_last_axis(leaf.astype(core), x.ndim - 1) for leaf in params[:4]
-    )
-    theta, d = params.theta.astype(core), params.d.astype(core)
+    core, (alpha, beta, lam, xi, theta, d) = in_core(params, x)
     phi = functools.partial(SIMILARITIES[similarity], total=channel_sum)
 
     xs = cut(x, extent).astype(core).reshape(*batch, h * w, channels)

@@ -27,9 +27,9 @@ from prm_flax.layers.extent import cut, positions_within
 from prm_flax.prm.checks import check_extent, check_input
 from prm_flax.prm.functional import (
     PRMParams,
+    in_core,
     mean,
     normalized,
-    on_last_axis,
     position_encoding,
 )
 from prm_flax.prm.functional import recalibrate as definition
@@ -74,11 +74,7 @@ def _recalibrate(
     """The same after all checks."""
     *batch, h, w, channels = x.shape
     g = params.alpha.shape[0]
-    core = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
-    alpha, beta, lam, xi = (
-        on_last_axis(leaf.astype(core), x.ndim - 1) for leaf in params[:4]
-    )
-    theta, d = params.theta.astype(core), params.d.astype(core)
+    core, (alpha, beta, lam, xi, theta, d) = in_core(params, x)
 
     xs = cut(x, extent).astype(core).reshape(*batch, h * w, channels)
     within = positions_within(extent, h, w)

@@ -1,6 +1,4 @@
-"""The CPU's form of PRM is the definition; its sums are those of NumPy."""
-
-import functools
+"""The CPU's form of PRM: where it is taken; its sums are those of NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -15,103 +13,6 @@ from prm_flax.layers.device import Device, portable
 from prm_flax.prm import fast
 from prm_flax.prm.functional import mean
 from prm_flax.prm.kernels import cpu
-
-# Height, width, groups and their channels; options. Channels below and above the sliced
-# ones; rows and positions that no number of slices divides.
-USUAL = cases.Shape(5, 7, 4, 3)
-CASES = [
-    (USUAL, {}),
-    (USUAL, {"similarity": "l1", "ddof": 1}),
-    (USUAL, {"similarity": "cosine", "position": False}),
-    (cases.Shape(4, 6, 2, 12), {"normalize": False}),
-    (cases.Shape(1, 11, 3, 1), {"similarity": "cosine"}),
-    (cases.Shape(1, 1, 2, 8), {"similarity": "l1"}),
-]
-IMAGES = {
-    "random": lambda x: x,
-    "constant": lambda x: np.full_like(x, 3.7),
-    "zeros": np.zeros_like,
-    "ties": np.sign,
-}
-
-
-@functools.cache
-def with_gradients(form, **options):
-    """`form`, compiled, and the gradients of sum(y²)."""
-
-    def loss(x, params):
-        y = form(x, params, **options)
-        return jnp.square(y.astype(params.d.dtype)).sum(), y
-
-    @jax.jit
-    def run(x, params):
-        return jax.value_and_grad(loss, (0, 1), has_aux=True)(x, params)
-
-    return run
-
-
-def assert_is_the_definition(x, params, bound, **options):
-    got = with_gradients(cpu.recalibrate, **options)(x, params)
-    want = with_gradients(recalibrate, **options)(x, params)
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        b = np.asarray(b, np.float64)
-        allowed = bound * (1 + np.abs(b).max())
-        np.testing.assert_allclose(np.float64(a), b, rtol=0, atol=allowed)
-
-
-@pytest.mark.parametrize(("shape", "options"), CASES, ids=str)
-def test_it_is_the_definition(shape, options, x64):
-    x = jnp.asarray(cases.image(0, shape, batch=(2,)))
-    params = cases.as_jax(cases.params(0, shape.groups))
-    assert_is_the_definition(x, params, 1e-10, **options)
-
-
-@pytest.mark.parametrize("image", IMAGES)
-@pytest.mark.parametrize("similarity", cases.SIMILARITIES)
-def test_it_is_safe_where_the_definition_is(similarity, image, x64):
-    x = jnp.asarray(IMAGES[image](cases.image(0, cases.USUAL)))
-    params = cases.as_jax(cases.params(0, cases.USUAL.groups)._replace(d=np.float64(0)))
-    assert_is_the_definition(x, params, 1e-10, similarity=similarity)
-
-
-@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("bfloat16", 2**-7)])
-def test_it_has_the_core_of_float32_and_the_dtype_of_the_input(dtype, bound):
-    x = jnp.asarray(cases.image(0, USUAL, batch=(2,)), dtype)
-    params = cases.as_jax(cases.params(0, USUAL.groups), "float32")
-    assert_is_the_definition(x, params, bound)
-
-
-def test_it_is_one_form_in_any_batch(x64):
-    x = jnp.asarray(cases.image(0, USUAL, batch=(2, 3)))
-    params = cases.as_jax(cases.params(0, USUAL.groups))
-    want = jax.jit(recalibrate)(x, params)
-    for axis in (0, 1):
-        each = jax.vmap(cpu.recalibrate, in_axes=(axis, None), out_axes=axis)
-        cases.near(jax.jit(each)(x, params), want)
-
-
-def test_without_jit_it_is_the_same(x64):
-    x = jnp.asarray(cases.image(0, USUAL))
-    params = cases.as_jax(cases.params(0, USUAL.groups))
-    with jax.disable_jit():
-        got = cpu.recalibrate(x, params)
-    cases.near(got, jax.jit(cpu.recalibrate)(x, params))
-
-
-def test_its_derivative_has_derivatives_both_ways(x64):
-    x = jnp.asarray(cases.image(0, cases.USUAL))
-    params = cases.as_jax(cases.params(0, cases.USUAL.groups))
-
-    def loss(form, x):
-        return (form(x, params) ** 3).sum()
-
-    for outer in (jax.jacfwd, jax.jacrev):
-        got, want = (
-            jax.jit(outer(jax.grad(functools.partial(loss, form))))(x)
-            for form in (cpu.recalibrate, recalibrate)
-        )
-        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
 
 
 def test_a_module_takes_it_on_a_cpu_alone(monkeypatch):

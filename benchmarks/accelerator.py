@@ -1,0 +1,205 @@
+"""Time on the GPU or TPU that is here: the layer, training steps, detectors' steps.
+
+The layer is repeated within one program, so that starting it costs nothing; beside it
+runs a copy of its input, which reads and writes it once and so says what its memory
+can do. Steps are started one after the other without waiting, as a training does.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from benchmarks import detection, steps, wall
+from benchmarks.layer import MAPS, PASSES
+from benchmarks.results import Row
+from benchmarks.timing import alternate
+from prm_flax import PRM
+from prm_flax.detection import Targets
+from train import sharding
+from train.experiment import assemble
+from train.preflight.compile import with_batch
+from train.tasks.classification_setup import fake_input
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "jax-cuda12-plugin", "jax-cuda13-plugin")
+TIMED = False  # the names of the rows begin with the device
+IMAGES, SIDE, GROUPS = 128, 224, 64  # bfloat16
+REPEATS, CALLS, ROUNDS = 8, 10, 9
+FORMS = {"straightforward": "xla", "kernels": "auto"}
+RIVALS = {name: (name, None) for name in steps.RIVALS}
+# Row -> name -> a network and PRM's option; the first is what the others are put to.
+STEPS: dict[str, dict[str, tuple[str, steps.Kernel]]] = {
+    "training step": {
+        "plain": (steps.PLAIN, None),
+        "kernels": (steps.OURS, "auto"),
+        "straightforward": (steps.OURS, "xla"),
+    },
+    "training step, rivals": {"plain": (steps.PLAIN, None), **RIVALS},
+}
+DETECTORS = {"plain": "retinanet_resnet50", "PRM": "retinanet_prm_resnet50"}
+TARGETS, RARE = 10, 0.01  # objects of an image; how far values are drawn from the first
+
+
+def cases() -> dict[str, Callable[[], Row]]:
+    """Steps of ResNet-50, the layer at its four maps, a detector, then the rivals."""
+    layers = {
+        f"layer {h}×{w}×{c} {which}": partial(_layers, (h, w, c), which)
+        for h, w, c in MAPS
+        for which in PASSES
+    }
+    whole = {name: partial(_steps, networks) for name, networks in STEPS.items()}
+    first, *others = whole
+    rows = {first: whole[first], **layers, "detector step": _detectors}
+    rows |= {name: whole[name] for name in others}
+    return {f"{jax.devices()[0].device_kind}, {key}": run for key, run in rows.items()}
+
+
+def _steps(networks: dict[str, tuple[str, steps.Kernel]]) -> Row:
+    """What `python -m train fit` runs for a batch, on one device."""
+    _accelerated()
+    images = _images()
+    ways = {
+        name: wall.Training(_experiment(network, kernel), images)
+        for name, (network, kernel) in networks.items()
+    }
+    return alternate(ways, ROUNDS, CALLS)
+
+
+def _experiment(network: str, kernel: steps.Kernel):
+    config = importlib.import_module(f"configs.imagenet.{network}").config()
+    model = dataclasses.replace(
+        config.model, dtype=steps.DTYPE, kernel=kernel, batch_norm="global"
+    )
+    config = dataclasses.replace(with_batch(config, 1, IMAGES), model=model)
+    return assemble(config, sharding.make_mesh(jax.devices()[:1]), fake_input(config))
+
+
+def _images() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    return {
+        "image": random.integers(0, 256, (IMAGES, SIDE, SIDE, 3), np.uint8),
+        "label": random.integers(0, 1000, IMAGES, np.int32),
+    }
+
+
+def _layers(size: tuple[int, int, int], which: str) -> Row:
+    """Seconds of one layer, and how far the forms lie from float32's definition."""
+    _accelerated()
+    x, dy, variables = _numbers(size)
+    passes = {name: partial(_layer, kernel, which) for name, kernel in FORMS.items()}
+    ways = {
+        name: partial(jax.jit(partial(_repeated, one)), x, dy, variables)
+        for name, one in {"copy": _copy, **passes}.items()
+    }
+    times = alternate(ways, ROUNDS, CALLS, parts=REPEATS)
+    return times | {"errors": _errors(passes, x, dy, variables)}
+
+
+def _numbers(size: tuple[int, int, int]):
+    """Features, their cotangent, and variables a little off the first values."""
+    keys = iter(jax.random.split(jax.random.key(0), 16))
+
+    def draw(shape, dtype):
+        return jax.random.normal(next(keys), shape, dtype)
+
+    x, dy = (draw((IMAGES, *size), jnp.bfloat16) for _ in range(2))
+    variables = PRM(GROUPS, kernel="xla").init(next(keys), x[:1])
+    moved = jax.tree.map(lambda v: v + RARE * draw(v.shape, v.dtype), variables)
+    return x, dy, moved
+
+
+def _layer(kernel: str, which: str, x, dy, variables):
+    """(y, the cotangent of x, the cotangents of the variables)."""
+    prm = PRM(GROUPS, kernel=kernel)
+    if which == "forward":
+        return prm.apply(variables, x), dy, variables
+    y, pull = jax.vjp(lambda x, variables: prm.apply(variables, x), x, variables)
+    return y, *pull(dy)
+
+
+def _copy(x, dy, variables):
+    return x + 1, dy, variables
+
+
+def _repeated(one: Callable[..., Any], x, dy, variables):
+    """The layer on what it gave; every cotangent is used."""
+    total = jax.tree.map(jnp.zeros_like, variables)
+    for _ in range(REPEATS):
+        x, dy, found = lax.optimization_barrier(one(x, dy, variables))
+        total = jax.tree.map(jnp.add, total, found)
+    return x, dy, total
+
+
+def _errors(passes: dict[str, Callable[..., Any]], x, dy, variables) -> Row:
+    """‖found − right‖ / ‖right‖ of y, and of dx where there is one."""
+    which = next(iter(passes.values())).args[1]
+    exact = jax.jit(partial(_layer, "xla", which))
+    right = exact(x.astype(jnp.float32), dy.astype(jnp.float32), variables)
+    found = {name: jax.jit(one)(x, dy, variables) for name, one in passes.items()}
+    return {name: [_apart(*pair) for pair in zip(y[:2], right[:2], strict=True)]
+            for name, y in found.items()}
+
+
+def _apart(found: jax.Array, right: jax.Array) -> float:
+    far = jnp.linalg.norm((found.astype(jnp.float32) - right).ravel())
+    return float(f"{far / jnp.linalg.norm(right.ravel()):.3g}")
+
+
+def _detectors() -> Row:
+    """A step of RetinaNet, two images of 800×1344, plain and with PRM."""
+    _accelerated()
+    ways = {name: _Detecting(network) for name, network in DETECTORS.items()}
+    return alternate(ways, ROUNDS, CALLS)
+
+
+class _Detecting:
+    """A training that goes on by a step whenever it is called."""
+
+    def __init__(self, name: str):
+        work = detection.step(name)
+        model, _ = detection.detector(name)
+        self.step = jax.jit(work.function, donate_argnums=work.donated)
+        key = jax.random.key(0)
+        images = jax.random.normal(key, (detection.IMAGES, *detection.SIZE, 3))
+        self.variables = jax.jit(model.init)(key, images[:1, :128, :128])
+        momentum, keys = work.arguments[1], jax.random.split(key, detection.IMAGES)
+        self.momentum = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), momentum)
+        sizes = jnp.array([detection.SIZE] * detection.IMAGES, jnp.int32)
+        self.data = images.astype(jnp.bfloat16), sizes, _objects(), keys
+
+    def __call__(self) -> Any:
+        """The losses of one more step."""
+        self.variables, self.momentum, losses = self.step(
+            self.variables, self.momentum, *self.data
+        )
+        return losses
+
+
+def _objects() -> Targets:
+    """Some boxes in each image."""
+    random = np.random.default_rng(0)
+    places = detection.IMAGES, detection.PLACES
+    low = random.uniform(0, 600, (*places, 2))
+    boxes = np.concatenate([low, low + random.uniform(16, 200, (*places, 2))], -1)
+    taken = np.broadcast_to(np.arange(detection.PLACES) < TARGETS, places)
+    return Targets(
+        jnp.asarray(boxes, jnp.float32),
+        jnp.asarray(random.integers(0, detection.CLASSES, places), jnp.int32),
+        jnp.zeros(places, bool),
+        jnp.asarray(taken),
+    )
+
+
+def _accelerated() -> None:
+    platform = jax.devices()[0].platform
+    if platform == "cpu":
+        raise ValueError(
+            "times of an accelerator need a GPU or a TPU; JAX finds the processor alone."
+            " Install the extra cuda12 or tpu, or measure `wall`."
+        )
