@@ -1,6 +1,7 @@
 """Measures what is not measured yet, or prints the README's table.
 
-python -m benchmarks layer steps growth detection wall peers [--only "WORD …"] [--again]
+python -m benchmarks layer steps growth detection wall peers accelerator
+    [--only "WORD …"] [--again]
 python -m benchmarks table
 """
 
@@ -19,6 +20,7 @@ BENCHMARKS = {
     "growth": "both with more chips, larger maps and other numbers of groups",
     "detection": "detectors and their parts, compiled for them",
     "wall": "time on this machine, plain and with PRM",
+    "accelerator": "time on the GPU or TPU that is here",
     "peers": "time on this machine, against PyTorch and the Flax example",
 }
 
@@ -55,10 +57,12 @@ def _measure(name: str, flags: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    rows = [f"  {name:9} {what}" for name, what in BENCHMARKS.items()]
+    rows = [f"  {name:11} {what}" for name, what in BENCHMARKS.items()]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="\n".join([*rows, "  table     the README's table of the results"]),
+        description="\n".join(
+            [*rows, "  table       the README's table of the results"]
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "table"])

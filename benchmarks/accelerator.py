@@ -142,8 +142,10 @@ def _errors(passes: dict[str, Callable[..., Any]], x, dy, variables) -> Row:
     exact = jax.jit(partial(_layer, "xla", which))
     right = exact(x.astype(jnp.float32), dy.astype(jnp.float32), variables)
     found = {name: jax.jit(one)(x, dy, variables) for name, one in passes.items()}
-    return {name: [_apart(*pair) for pair in zip(y[:2], right[:2], strict=True)]
-            for name, y in found.items()}
+    return {
+        name: [_apart(*pair) for pair in zip(y[:2], right[:2], strict=True)]
+        for name, y in found.items()
+    }
 
 
 def _apart(found: jax.Array, right: jax.Array) -> float:

@@ -31,9 +31,16 @@ def density(delta: jax.Array, theta: jax.Array, d: jax.Array) -> Density:
         theta: () θ of the axis.
         d: () width, not 0.
     """
-    u = theta * delta / d
-    inside = jnp.abs(u) < LARGEST_DISTANCE
-    u = jnp.clip(u, -LARGEST_DISTANCE, LARGEST_DISTANCE)
-    value = jnp.exp(-0.5 * u * u) * (0.5 / math.sqrt(2 * math.pi)) / d
-    slope = jnp.where(inside, u, 0.0)
-    return Density(value, -value * slope * delta / d, value * (slope * u - 1) / d)
+    # Of scalars, once: a division of every position's number costs ten products.
+    inverse = 1 / d
+    u = delta * jnp.clip(theta * inverse, -_LARGEST, _LARGEST)
+    value = jnp.exp2(u * (u * _TO_EXPONENT)) * (_TO_VALUE * inverse)
+    slope = jnp.where(jnp.abs(u) < LARGEST_DISTANCE, u, 0.0)
+    by_theta = -value * slope * delta * inverse
+    return Density(value, by_theta, value * (slope * u - 1) * inverse)
+
+
+# -½ u² as the exponent of 2; D_a at no distance, times d.
+_TO_EXPONENT, _TO_VALUE = -0.5 * math.log2(math.e), 0.5 / math.sqrt(2 * math.pi)
+# Times any distance it is finite, and times 0 it is 0.
+_LARGEST = 1e30

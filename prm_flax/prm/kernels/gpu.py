@@ -139,15 +139,15 @@ def _call(body, branch: Branch, params, options, interpret, outputs, seen, more)
         "features": ((n, count, c), (0, None, 0), (n, g, c), branch.features.dtype),
         "index": ((count,), (None,), (g,), jnp.int32),
         "pair": ((2, count, c), (0, None, 0), (2, g, c), jnp.float32),
-        "numbers": ((6, count), (0, None), (6, g), jnp.float32),
+        "numbers": ((2, count), (0, None), (2, g), jnp.float32),
         "sums": ((8, count), (0, None), (8, g), jnp.float32),
         "rates": ((2, count, c), (0, None, 0), (2, g, c), jnp.float32),
     }
     specs = {name: _spec(*kind[:2]) for name, kind in kinds.items()}
     arrays = [*sums.pack(params)]
     in_specs = [
-        pl.BlockSpec((4,), lambda i, j: (0,)),
-        pl.BlockSpec((4, count), lambda i, j: (0, j)),
+        pl.BlockSpec((4,), lambda j, i: (0,)),
+        pl.BlockSpec((4, count), lambda j, i: (0, j)),
     ]
     if branch.affine is not None:
         mean, factor, bias = branch.affine
@@ -156,14 +156,16 @@ def _call(body, branch: Branch, params, options, interpret, outputs, seen, more)
         arrays.append(three.reshape(runs, 3, g, c))
         images = b // runs
         block = (None, 3, count, c)
-        in_specs.append(pl.BlockSpec(block, lambda i, j: (i // images, 0, j, 0)))
+        in_specs.append(pl.BlockSpec(block, lambda j, i: (i // images, 0, j, 0)))
     features = [array.reshape(b, n, g, c) for array in (branch.features, *more)]
     names = ["index", "pair", "numbers"][: len(seen)] + ["features"] * len(features)
     run = pl.pallas_call(
         functools.partial(
             body, (h, w), planned.tile, branch.affine is not None, options
         ),
-        grid=(b, g // count),
+        # The first number runs fastest: programs at a time take an image's groups,
+        # which lie beside one another in memory.
+        grid=(g // count, b),
         in_specs=[*in_specs, *(specs[name] for name in names)],
         out_specs=[specs[name] for name in outputs],
         out_shape=[
@@ -190,7 +192,7 @@ def _read_again(planned: Plan, n: int, backward: bool, sizes: list[int]) -> int:
 def _spec(block, place) -> pl.BlockSpec:
     """The j-th share of the groups of the i-th image."""
 
-    def where(i, j):
+    def where(j, i):
         return (i, *(j if axis is None else 0 for axis in place))
 
     return pl.BlockSpec((None, *block), where)

@@ -5,6 +5,7 @@ on tiles of them, since a tile must fit the registers. Small maps are one tile, 
 read once and kept; larger ones are read again in each pass over the positions.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -65,6 +66,9 @@ def unpack(shared, four) -> Unpacked:
 class Tiles:
     """One program's share of x and of arrays of its shape (n, g, c), tile by tile.
 
+    A sum over all positions is kept place by place of a tile, and the tile's places are
+    added once, at the end: that alone makes a program's warps wait for one another.
+
     Args:
         ref: the features, in which x is affine.
         affine: (3, g, c) mean, factor and bias, or None where x is the features.
@@ -90,9 +94,19 @@ class Tiles:
         """A tile of x in float32, of a norm's precision; 0 beyond the last position."""
         if self.affine is None:
             return self._read(0, number)
-        _, factor, bias = self.affine
-        x = (self.centred(number) * factor + bias).astype(self.ref.dtype)
-        return jnp.where(self.real(number)[..., None], x.astype(jnp.float32), 0.0)
+        x = self._of_norm(self.centred(number))
+        return jnp.where(self.real(number)[..., None], x, 0.0)
+
+    def x_at(self, place: jax.Array) -> jax.Array:
+        """X of each group's own position: (g,) -> (g, c)."""
+        groups, channels = self.shape
+        which = lax.broadcasted_iota(jnp.int32, (groups, channels), 0)
+        channel = lax.broadcasted_iota(jnp.int32, (groups, channels), 1)
+        places = jnp.broadcast_to(place[:, None], (groups, channels))
+        found = triton.load(self.ref.at[places, which, channel]).astype(jnp.float32)
+        if self.affine is None:
+            return found
+        return self._of_norm(found - self.affine[0])
 
     def centred(self, number) -> jax.Array:
         """A tile of the features less the affine's mean, anything past the last."""
@@ -121,10 +135,31 @@ class Tiles:
             return body(0, init)
         return lax.fori_loop(0, self.count, body, init)
 
+    def zeros(self, channels: bool = False) -> jax.Array:
+        """Where sums of each place of a tile begin: (tile, g), or (tile, g, c)."""
+        shape = (self.tile, *self.shape[: 2 if channels else 1])
+        return jnp.zeros(shape, jnp.float32)
+
+    def rounds(self) -> jax.Array:
+        """(tile, 1) float32, how many tiles have a position at each place."""
+        places = lax.iota(jnp.int32, self.tile)[:, None]
+        last = places < self.positions - (self.count - 1) * self.tile
+        return self.count - 1.0 + last.astype(jnp.float32)
+
+    def at_first(self, values: jax.Array) -> jax.Array:
+        """(tile, g) of the first tile -> (g,) at the first position."""
+        first = lax.iota(jnp.int32, self.tile)[:, None] == 0
+        return jnp.where(first, values, 0.0).sum(0)
+
     def write(self, ref, number, value: jax.Array) -> None:
         """Writes a tile, up to the last position."""
         mask = jnp.broadcast_to(self.real(number)[..., None], value.shape)
         triton.store(self._part(ref, number), value.astype(ref.dtype), mask=mask)
+
+    def _of_norm(self, centred: jax.Array) -> jax.Array:
+        assert self.affine is not None
+        _, factor, bias = self.affine
+        return (centred * factor + bias).astype(self.ref.dtype).astype(jnp.float32)
 
     def _read(self, which: int, number) -> jax.Array:
         if self._kept:
@@ -143,45 +178,49 @@ class Tiles:
 
 def look(tiles: Tiles) -> Look:
     """Finds each group's query, the first position of the largest sum, and its mean."""
-    shape = tiles.shape
+    # The first is subtracted and added again: see `position_mean`.
+    first = tiles.x_at(jnp.zeros(tiles.shape[:1], jnp.int32))
 
     def body(number, carry):
-        best, index, query, rest = carry
-        x = tiles.x(number)
-        position = tiles.index(number)[:, None]
-        sums = jnp.where(tiles.real(number), x.sum(-1), -jnp.inf)
-        top = sums.max(0)
-        here = jnp.where(sums == top, position, tiles.positions).min(0)
-        vector = jnp.where((position == here)[..., None], x, 0.0).sum(0)
-        better = top > best
+        best, where, rest = carry
+        x, real = tiles.x(number), tiles.real(number)
+        sums = jnp.where(real, x.sum(-1), -jnp.inf)
+        better = sums > best
         return (
-            jnp.where(better, top, best),
-            jnp.where(better, here, index),
-            jnp.where(better[:, None], vector, query),
-            rest + jnp.where(tiles.real(number)[..., None], x - first, 0.0).sum(0),
+            jnp.where(better, sums, best),
+            jnp.where(better, tiles.index(number)[:, None], where),
+            rest + jnp.where(real[..., None], x - first, 0.0),
         )
 
-    # The first is subtracted and added again: see `position_mean`.
-    at_first = (tiles.index(0) == 0)[:, None, None]
-    first = jnp.where(at_first, tiles.x(0), 0.0).sum(0)
-    nothing = jnp.full(shape[:1], -jnp.inf, jnp.float32)
-    index = jnp.zeros(shape[:1], jnp.int32)
-    zero = jnp.zeros(shape, jnp.float32)
-    _, index, query, rest = tiles.over(body, (nothing, index, zero, zero))
-    return Look(index, query, position_mean(first, rest, tiles.positions))
+    nothing = tiles.zeros() - jnp.inf
+    place = jnp.zeros(nothing.shape, jnp.int32) + tiles.index(0)[:, None]
+    best, where, rest = tiles.over(body, (nothing, place, tiles.zeros(channels=True)))
+    place = jnp.where(best == best.max(0), where, tiles.positions).min(0)
+    # Where a sum is not a number, none is the largest.
+    place = jnp.where(place < tiles.positions, place, 0)
+    mean = position_mean(first, rest.sum(0), tiles.positions)
+    return Look(place, tiles.x_at(place), mean)
 
 
 def encoding(
     tiles: Tiles, number, seen: Look, params: Unpacked
 ) -> tuple[Density, Density]:
     """D's terms (tile, g), of the rows and of the columns."""
-    position, index = tiles.index(number)[:, None], seen.place[None]
-    down = jnp.abs(position // tiles.width - index // tiles.width)
-    across = jnp.abs(position % tiles.width - index % tiles.width)
-    return (
-        density(down.astype(jnp.float32), params.theta_row, params.d),
-        density(across.astype(jnp.float32), params.theta_column, params.d),
+    here, query = (_row_and_column(tiles, i) for i in (tiles.index(number), seen.place))
+    thetas = params.theta_row, params.theta_column
+    down, across = (
+        density(jnp.abs(position[:, None] - own), theta, params.d)
+        for position, own, theta in zip(here, query, thetas, strict=True)
     )
+    return down, across
+
+
+def _row_and_column(tiles: Tiles, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of positions' numbers, in float32."""
+    # Without a sign a division by a constant is a product and a shift.
+    row = lax.div(index.astype(jnp.uint32), jnp.uint32(tiles.width)).astype(jnp.int32)
+    column = index - row * tiles.width
+    return row.astype(jnp.float32), column.astype(jnp.float32)
 
 
 def similarity(options: Options) -> Callable[[jax.Array, jax.Array], jax.Array]:
@@ -201,7 +240,10 @@ class Scores(NamedTuple):
     @property
     def near(self) -> jax.Array | float:
         """D."""
-        return sum(each.value for each in self.densities) if self.densities else 1.0
+        if not self.densities:
+            return 1.0
+        down, across = self.densities
+        return down.value + across.value
 
 
 def scores(
@@ -220,46 +262,63 @@ def scores(
 def moments(
     tiles: Tiles, score: Callable[[Any], jax.Array], options: Options
 ) -> Moments:
-    """Of the scores over all tiles, in units of their largest deviation.
+    """Of the scores over all tiles.
 
-    Tiles are joined by the rule for means and sums of squares of two sets (Chan, Golub
-    and LeVeque, 1979).
+    Each place of a tile has a mean and a sum of squares of its own, of the tiles up to
+    now (Welford, 1962); in the end they are joined by the rule for two sets (Chan,
+    Golub and LeVeque, 1979). Where a square would leave the range of float32, another
+    pass sums them in units of the largest deviation.
     """
     zero = jnp.zeros(tiles.shape[:1], jnp.float32)
     if not options.normalize:
         return Moments(zero, zero + (1 - SIGMA_EPSILON))
 
     def body(number, carry):
-        count, mean, squares, unit = carry
-        values, real = score(number), tiles.real(number)
-        more = real.astype(jnp.float32).sum()
-        first = jnp.where((tiles.index(number) % tiles.tile == 0)[:, None], values, 0.0)
-        first = first.sum(0)
-        own = first + jnp.where(real, values - first, 0.0).sum(0) / more
-        deviation = jnp.where(real, values - own, 0.0)
-        step = (own - mean) * jnp.minimum(count, 1.0)
-        largest = jnp.maximum(jnp.abs(deviation).max(0), jnp.abs(step))
-        largest = jnp.maximum(largest, unit)
-        one = jnp.where(largest > _TINY, largest, 1.0)
-        weight = count * more / (count + more)
-        squares = squares * jnp.square(unit / one) + weight * jnp.square(step / one)
-        squares = squares + jnp.square(deviation / one).sum(0)
-        mean = own - step * (count / (count + more))
-        return count + more, mean, squares, largest
+        mean, squares, largest = carry
+        count = jnp.asarray(number, jnp.float32)
+        share = 1 / (count + 1)
+        step = jnp.where(tiles.real(number), score(number) - mean, 0.0)
+        # Nothing at first: the first value is the mean, not a step from it.
+        deviation = step * (count * share)
+        largest = jnp.maximum(largest, jnp.abs(deviation))
+        return mean + step * share, squares + deviation * step, largest
 
-    _, mean, squares, unit = tiles.over(body, (jnp.float32(0), zero, zero, zero))
-    spread = unit > _TINY
-    variance = squares / max(tiles.positions - options.ddof, 1)
+    mean, squares, largest = tiles.over(body, (tiles.zeros(),) * 3)
+    first, rounds = tiles.at_first(mean), tiles.rounds()
+    own = jnp.where(rounds > 0, mean - first, 0.0)
+    rest = (own * rounds).sum(0) / tiles.positions
+    deviation = jnp.where(rounds > 0, own - rest, 0.0)
+    largest = jnp.maximum(largest, jnp.abs(deviation)).max(0)
+    squares = squares + rounds * jnp.square(deviation)
+    unit, total = _in_units(tiles, score, first + rest, largest, squares.sum(0))
+    variance = total / max(tiles.positions - options.ddof, 1)
+    spread = largest > _TINY
     sigma = unit * jnp.sqrt(jnp.where(spread, variance, 1.0))
-    return Moments(mean, jnp.where(spread, sigma, 0.0))
+    return Moments(first + rest, jnp.where(spread, sigma, 0.0))
 
 
+def _in_units(tiles: Tiles, score, mean, largest, squares):
+    """(unit, Σ ((S - μ) / unit)²), (g,) each: the unit is 1 where squares are safe."""
+    safe = ((largest > _SAFE[0]) & (largest < _SAFE[1])) | (largest <= _TINY)
+    unit = jnp.where(safe, 1.0, largest)
+
+    def body(number, carry):
+        deviation = jnp.where(tiles.real(number), score(number) - mean, 0.0)
+        return carry + jnp.square(deviation / unit)
+
+    unsafe = jnp.where(safe, 0, 1).max()
+    found = lax.fori_loop(0, tiles.count * unsafe, body, tiles.zeros())
+    return unit, jnp.where(safe, squares, found.sum(0))
+
+
+# Deviations whose squares, and sums of them, are normal numbers of float32.
+_SAFE = 1e-15, 1e15
 _TINY = float(jnp.finfo(jnp.float32).tiny)
 
 
 def sigmoid(u: jax.Array) -> jax.Array:
     """1 / (1 + exp(-u)), in operations that a kernel has."""
-    return 1 / (1 + jnp.exp(-u))
+    return 1 / (1 + jnp.exp2(u * -math.log2(math.e)))
 
 
 def factors(scores: Scores) -> list[jax.Array]:
@@ -270,14 +329,3 @@ def factors(scores: Scores) -> list[jax.Array]:
         found += [down.by_theta * scores.by_query, across.by_theta * scores.by_query]
         found += [(down.by_d + across.by_d) * scores.by_query]
     return found
-
-
-class Line(NamedTuple):
-    """Numbers (g,) each of the line m + k T that a factor of dS lies about."""
-
-    m: jax.Array
-    k: jax.Array
-
-    def off(self, factor: jax.Array, normed: jax.Array) -> jax.Array:
-        """The factor less its line."""
-        return factor - self.m - self.k * normed
