@@ -139,7 +139,7 @@ def _call(body, branch: Branch, params, options, interpret, outputs, seen, more)
         "features": ((n, count, c), (0, None, 0), (n, g, c), branch.features.dtype),
         "index": ((count,), (None,), (g,), jnp.int32),
         "pair": ((2, count, c), (0, None, 0), (2, g, c), jnp.float32),
-        "numbers": ((2, count), (0, None), (2, g), jnp.float32),
+        "numbers": ((4, count), (0, None), (4, g), jnp.float32),
         "sums": ((8, count), (0, None), (8, g), jnp.float32),
         "rates": ((2, count, c), (0, None, 0), (2, g, c), jnp.float32),
     }

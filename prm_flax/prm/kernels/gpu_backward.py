@@ -29,6 +29,7 @@ def backward_body(
         tile.unpack(shared, four),
         tile.Look(index[...], pair[0], pair[1]),
         tile.Moments(numbers[0], numbers[1]),
+        (numbers[2], numbers[3]),
         options,
     )
     point = _points(inputs)
@@ -41,12 +42,13 @@ def backward_body(
 
 
 class _Inputs(NamedTuple):
-    """What the kernel was given."""
+    """What the kernel was given; `means` (g,) are of the factors of α and β."""
 
     tiles: tile.Tiles
     params: tile.Unpacked
     seen: tile.Look
     moments: tile.Moments
+    means: tuple[jax.Array, jax.Array]
     options: Options
 
 
@@ -62,19 +64,19 @@ class _Point(NamedTuple):
 
 
 def _points(inputs: _Inputs) -> Callable[..., _Point]:
-    tiles, params, seen, moments, options = inputs
+    tiles, params, seen, moments, _, options = inputs
 
-    def make(number) -> _Point:
-        x, (dy, *y) = tiles.x(number), tiles.others(number)
+    def make(at: tile.Tile) -> _Point:
+        x, (dy, *y) = at.x, at.others
         for result in y:
             dy = jnp.where(result > 0, dy, 0.0)
-        made = tile.scores(tiles, number, seen, params, options)
-        normed = jnp.where(tiles.real(number), moments.normed(made.score), 0.0)
+        made = tile.scores(at, seen, params, options)
+        normed = jnp.where(at.real, moments.normed(made.score), 0.0)
         gate = tile.sigmoid(params.lam * normed + params.xi)
         return _Point(x, dy, made, normed, gate, (x * dy).sum(-1) * gate * (1 - gate))
 
-    only = make(0) if tiles.count == 1 else None
-    return lambda number: only or make(number)
+    only = make(tiles.only) if tiles.only else None
+    return lambda at: only or make(at)
 
 
 class _Slope(NamedTuple):
@@ -119,11 +121,11 @@ class _Rates(NamedTuple):
 def _slope(inputs: _Inputs, point) -> tuple[_Slope, _Rates]:
     tiles = inputs.tiles
 
-    def body(number, carry):
-        p = point(number)
+    def body(at, carry):
+        p = point(at)
         first, rest, dlam = carry
-        first = jnp.where(number == 0, p.du, first)
-        step = jnp.where(tiles.real(number), p.du - first, 0.0)
+        first = jnp.where(at.number == 0, p.du, first)
+        step = jnp.where(at.real, p.du - first, 0.0)
         return first, rest + step, dlam + p.du * p.normed
 
     first, rest, dlam = tiles.over(body, (tiles.zeros(),) * 3)
@@ -151,10 +153,10 @@ def _slope_of(inputs: _Inputs, origin, rates: _Rates) -> _Slope:
 def _shared(inputs: _Inputs, point, slope: _Slope, rates: _Rates) -> _Shared:
     tiles, params, options = inputs.tiles, inputs.params, inputs.options
 
-    def body(number, carry):
-        p = point(number)
-        ds = jnp.where(tiles.real(number), slope.at(p), 0.0)
-        found = [*_to_vectors(inputs, p, ds), *(ds * f for f in tile.factors(p.scores))]
+    def body(at, carry):
+        p = point(at)
+        ds = jnp.where(at.real, slope.at(p), 0.0)
+        found = [*_to_vectors(inputs, p, ds), *(ds * f for f in _factors(inputs, p))]
         return [sum_ + each for sum_, each in zip(carry, found, strict=True)]
 
     vectors = [tiles.zeros(channels=True)] * 2
@@ -169,6 +171,18 @@ def _shared(inputs: _Inputs, point, slope: _Slope, rates: _Rates) -> _Shared:
     return _Shared(slope, to_query, to_all, rows)
 
 
+def _factors(inputs: _Inputs, p: _Point) -> list[jax.Array]:
+    """Those of dS, the first two less their means: Σ dS is 0 if scores are normalised.
+
+    That it is 0 to rounding alone would be felt where a mean is large.
+    """
+    found = tile.factors(p.scores)
+    if inputs.options.normalize:
+        two = zip(found[:2], inputs.means, strict=True)
+        found[:2] = [factor - mean for factor, mean in two]
+    return found
+
+
 def _to_vectors(inputs: _Inputs, p: _Point, ds) -> list[jax.Array]:
     """What the query and the context get from each position, over α and β."""
     phi, seen = tile.similarity(inputs.options), inputs.seen
@@ -181,26 +195,26 @@ def _to_vectors(inputs: _Inputs, p: _Point, ds) -> list[jax.Array]:
 
 def _to_x(inputs: _Inputs, point, shared: _Shared, dx_ref):
     """Writes the features' cotangent; returns the sums of the affine's, if any."""
-    tiles, params, seen, _, options = inputs
+    tiles, params, seen, _, _, options = inputs
     phi = tile.similarity(options)
 
-    def body(number, carry):
-        p = point(number)
+    def body(at, carry):
+        p = point(at)
         ds = shared.slope.at(p)
         _, pull_query = jax.vjp(lambda x: phi(x, seen.query[None]), p.x)
         _, pull_context = jax.vjp(lambda x: phi(x, seen.context[None]), p.x)
         dx = p.dy * p.gate[..., None] + shared.to_all
         dx = dx + pull_query(ds * params.alpha * p.scores.near)[0]
         dx = dx + pull_context(ds * params.beta)[0]
-        here = tiles.index(number)[:, None] == seen.place[None]
+        here = at.index[:, None] == seen.place[None]
         dx = dx + jnp.where(here[..., None], shared.to_query, 0.0)
-        tiles.write(dx_ref, number, tiles.pull(dx))
-        if not tiles.has_affine:
+        at.write(dx_ref, tiles.pull(dx))
+        if tiles.affine is None:
             return carry
         bias, factor = carry
-        dx = jnp.where(tiles.real(number)[..., None], dx, 0.0)
-        return bias + dx, factor + dx * tiles.centred(number)
+        dx = jnp.where(at.real[..., None], dx, 0.0)
+        return bias + dx, factor + dx * at.centred
 
-    if not tiles.has_affine:
+    if tiles.affine is None:
         return tiles.over(body, 0)
     return [each.sum(0) for each in tiles.over(body, (tiles.zeros(channels=True),) * 2)]

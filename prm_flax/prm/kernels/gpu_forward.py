@@ -17,22 +17,25 @@ def forward_body(
     tiles = tile.Tiles(x_ref, affine, identity, size, tile_)
     seen = tile.look(tiles)
 
-    def score(number):
-        return tile.scores(tiles, number, seen, params, options).score
+    def made(at):
+        return tile.scores(at, seen, params, options)
 
-    moments = tile.moments(tiles, score, options)
+    moments = tile.moments(tiles, lambda at: made(at).score, options)
 
-    def body(number, carry):
-        normed = moments.normed(score(number))
-        gate = tile.sigmoid(params.lam * normed + params.xi)
+    def body(at, carry):
+        found = made(at)
+        gate = tile.sigmoid(params.lam * moments.normed(found.score) + params.xi)
         # Rounded where separate operations would write it.
-        y = (tiles.x(number) * gate[..., None]).astype(y_ref.dtype).astype(jnp.float32)
-        for each in tiles.others(number):
+        y = (at.x * gate[..., None]).astype(y_ref.dtype).astype(jnp.float32)
+        for each in at.others:
             y = y + each
-        tiles.write(y_ref, number, jnp.maximum(y, 0.0) if options.relu else y)
-        return carry
+        at.write(y_ref, jnp.maximum(y, 0.0) if options.relu else y)
+        two = tile.factors(found)[:2]
+        return [a + jnp.where(at.real, b, 0.0) for a, b in zip(carry, two, strict=True)]
 
-    tiles.over(body, 0)
+    totals = tiles.over(body, [tiles.zeros()] * 2)
     index[...] = seen.place
     pair[0], pair[1] = seen.query, seen.context
-    numbers[0], numbers[1] = moments
+    means = (total.sum(0) / tiles.positions for total in totals)
+    for i, number in enumerate((*moments, *means)):
+        numbers[i] = number

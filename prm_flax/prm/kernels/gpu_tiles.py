@@ -78,62 +78,72 @@ class Tiles:
     """
 
     def __init__(self, ref, affine, others, size: tuple[int, int], tile: int):
-        self.ref, self._others, self.tile, self.width = ref, others, tile, size[1]
+        self.refs, self.tile, self.width = (ref, *others), tile, size[1]
         self.affine = None if affine is None else [affine[i] for i in range(3)]
-        self.has_affine = affine is not None
+        self.dtype = ref.dtype
         self.shape = ref.shape[1:]
         self.positions = size[0] * size[1]
         self.count = pl.cdiv(self.positions, tile)
-        self._kept = (
-            [self._load(each, 0) for each in (ref, *others)]
-            if self.count == 1
-            else None
-        )
+        # A map of one tile is read once.
+        self.only = self._load(0) if self.count == 1 else None
 
-    def x(self, number) -> jax.Array:
-        """A tile of x in float32, of a norm's precision; 0 beyond the last position."""
-        if self.affine is None:
-            return self._read(0, number)
-        x = self._of_norm(self.centred(number))
-        return jnp.where(self.real(number)[..., None], x, 0.0)
+    def over(self, body: Callable, init: Any, alone: bool = False, rounds=None) -> Any:
+        """`body(tile, carry)` for each tile, while the next is on its way.
+
+        Args:
+            body: what is done with a `Tile`.
+            init: the first carry.
+            alone: whether the features are all it takes, no other array.
+            rounds: so many tiles, all unless said.
+        """
+        only = self.only
+        if only and rounds is None:
+            return body(only, init)
+        count = self.count if rounds is None else rounds
+        if only:
+            return lax.fori_loop(0, count, lambda _, carry: body(only, carry), init)
+
+        def step(number, state):
+            arrays, carry = state
+            ahead = self._load(number + 1, alone).arrays
+            return ahead, body(Tile(self, number, arrays), carry)
+
+        first = self._load(0, alone).arrays
+        return lax.fori_loop(0, count, step, (first, init))[1]
+
+    def _load(self, number, alone: bool = False) -> "Tile":
+        """Nothing is read beyond the last position."""
+        mask = Tile(self, number, []).real[..., None]
+        arrays = [
+            triton.load(
+                ref.at[pl.ds(number * self.tile, self.tile)],
+                mask=jnp.broadcast_to(mask, (self.tile, *self.shape)),
+                other=0.0,
+            )
+            for ref in (self.refs[:1] if alone else self.refs)
+        ]
+        return Tile(self, number, arrays)
 
     def x_at(self, place: jax.Array) -> jax.Array:
         """X of each group's own position: (g,) -> (g, c)."""
-        groups, channels = self.shape
-        which = lax.broadcasted_iota(jnp.int32, (groups, channels), 0)
-        channel = lax.broadcasted_iota(jnp.int32, (groups, channels), 1)
-        places = jnp.broadcast_to(place[:, None], (groups, channels))
-        found = triton.load(self.ref.at[places, which, channel]).astype(jnp.float32)
-        if self.affine is None:
-            return found
-        return self._of_norm(found - self.affine[0])
+        group, channel = (
+            lax.broadcasted_iota(jnp.int32, self.shape, i) for i in (0, 1)
+        )
+        places = jnp.broadcast_to(place[:, None], self.shape)
+        found = triton.load(self.refs[0].at[places, group, channel])
+        return self.of_norm(found.astype(jnp.float32))
 
-    def centred(self, number) -> jax.Array:
-        """A tile of the features less the affine's mean, anything past the last."""
-        assert self.affine is not None
-        return self._read(0, number) - self.affine[0]
+    def of_norm(self, features: jax.Array) -> jax.Array:
+        """X in float32, of a norm's precision."""
+        if self.affine is None:
+            return features
+        mean, factor, bias = self.affine
+        x = (features - mean) * factor + bias
+        return x.astype(self.dtype).astype(jnp.float32)
 
     def pull(self, dx: jax.Array) -> jax.Array:
         """The cotangent of the features, given that of x."""
         return dx if self.affine is None else dx * self.affine[1]
-
-    def others(self, number) -> list[jax.Array]:
-        """A tile of each other array, in float32; 0 beyond the last position."""
-        return [self._read(i + 1, number) for i in range(len(self._others))]
-
-    def index(self, number) -> jax.Array:
-        """(tile,) the positions' numbers."""
-        return number * self.tile + lax.iota(jnp.int32, self.tile)
-
-    def real(self, number) -> jax.Array:
-        """(tile, 1) whether there is such a position."""
-        return (self.index(number) < self.positions)[:, None]
-
-    def over(self, body: Callable, init: Any) -> Any:
-        """`body(number, carry)` for each tile."""
-        if self.count == 1:
-            return body(0, init)
-        return lax.fori_loop(0, self.count, body, init)
 
     def zeros(self, channels: bool = False) -> jax.Array:
         """Where sums of each place of a tile begin: (tile, g), or (tile, g, c)."""
@@ -151,29 +161,47 @@ class Tiles:
         first = lax.iota(jnp.int32, self.tile)[:, None] == 0
         return jnp.where(first, values, 0.0).sum(0)
 
-    def write(self, ref, number, value: jax.Array) -> None:
-        """Writes a tile, up to the last position."""
-        mask = jnp.broadcast_to(self.real(number)[..., None], value.shape)
-        triton.store(self._part(ref, number), value.astype(ref.dtype), mask=mask)
 
-    def _of_norm(self, centred: jax.Array) -> jax.Array:
-        assert self.affine is not None
-        _, factor, bias = self.affine
-        return (centred * factor + bias).astype(self.ref.dtype).astype(jnp.float32)
+class Tile:
+    """Some positions one after the other.
 
-    def _read(self, which: int, number) -> jax.Array:
-        if self._kept:
-            return self._kept[which].astype(jnp.float32)
-        ref = (self.ref, *self._others)[which]
-        return self._load(ref, number).astype(jnp.float32)
+    Attributes:
+        number: of the tile.
+        arrays: the features, and the others if they were asked for, as they lie.
+        index: (tile,) the positions' numbers.
+        real: (tile, 1) whether there is such a position.
+    """
 
-    def _load(self, ref, number) -> jax.Array:
-        shape = self.tile, *ref.shape[1:]
-        mask = jnp.broadcast_to(self.real(number)[..., None], shape)
-        return triton.load(self._part(ref, number), mask=mask, other=0.0)
+    def __init__(self, tiles: Tiles, number, arrays: list[jax.Array]):
+        self.tiles, self.number, self.arrays = tiles, number, arrays
+        self.index = number * tiles.tile + lax.iota(jnp.int32, tiles.tile)
+        self.real = (self.index < tiles.positions)[:, None]
 
-    def _part(self, ref, number):
-        return ref.at[pl.ds(number * self.tile, self.tile)]
+    @property
+    def x(self) -> jax.Array:
+        """In float32; 0 beyond the last position."""
+        x = self.tiles.of_norm(self.arrays[0].astype(jnp.float32))
+        if self.tiles.affine is None:
+            return x
+        return jnp.where(self.real[..., None], x, 0.0)
+
+    @property
+    def centred(self) -> jax.Array:
+        """The features less the affine's mean, anything past the last position."""
+        assert self.tiles.affine is not None
+        return self.arrays[0].astype(jnp.float32) - self.tiles.affine[0]
+
+    @property
+    def others(self) -> list[jax.Array]:
+        """The other arrays in float32; 0 beyond the last position."""
+        return [each.astype(jnp.float32) for each in self.arrays[1:]]
+
+    def write(self, ref, value: jax.Array) -> None:
+        """Up to the last position."""
+        size = self.tiles.tile
+        mask = jnp.broadcast_to(self.real[..., None], value.shape)
+        place = ref.at[pl.ds(self.number * size, size)]
+        triton.store(place, value.astype(ref.dtype), mask=mask)
 
 
 def look(tiles: Tiles) -> Look:
@@ -181,32 +209,32 @@ def look(tiles: Tiles) -> Look:
     # The first is subtracted and added again: see `position_mean`.
     first = tiles.x_at(jnp.zeros(tiles.shape[:1], jnp.int32))
 
-    def body(number, carry):
+    def body(tile, carry):
         best, where, rest = carry
-        x, real = tiles.x(number), tiles.real(number)
+        x, real = tile.x, tile.real
         sums = jnp.where(real, x.sum(-1), -jnp.inf)
         better = sums > best
         return (
             jnp.where(better, sums, best),
-            jnp.where(better, tiles.index(number)[:, None], where),
+            jnp.where(better, tile.index[:, None], where),
             rest + jnp.where(real[..., None], x - first, 0.0),
         )
 
     nothing = tiles.zeros() - jnp.inf
-    place = jnp.zeros(nothing.shape, jnp.int32) + tiles.index(0)[:, None]
-    best, where, rest = tiles.over(body, (nothing, place, tiles.zeros(channels=True)))
+    place = jnp.zeros(nothing.shape, jnp.int32) + tiles.positions
+    init = nothing, place, tiles.zeros(channels=True)
+    best, where, rest = tiles.over(body, init, alone=True)
     place = jnp.where(best == best.max(0), where, tiles.positions).min(0)
-    # Where a sum is not a number, none is the largest.
+    # None is the largest where sums are no numbers.
     place = jnp.where(place < tiles.positions, place, 0)
     mean = position_mean(first, rest.sum(0), tiles.positions)
     return Look(place, tiles.x_at(place), mean)
 
 
-def encoding(
-    tiles: Tiles, number, seen: Look, params: Unpacked
-) -> tuple[Density, Density]:
+def encoding(tile: Tile, seen: Look, params: Unpacked) -> tuple[Density, Density]:
     """D's terms (tile, g), of the rows and of the columns."""
-    here, query = (_row_and_column(tiles, i) for i in (tiles.index(number), seen.place))
+    width = tile.tiles.width
+    here, query = (_row_and_column(i, width) for i in (tile.index, seen.place))
     thetas = params.theta_row, params.theta_column
     down, across = (
         density(jnp.abs(position[:, None] - own), theta, params.d)
@@ -215,11 +243,11 @@ def encoding(
     return down, across
 
 
-def _row_and_column(tiles: Tiles, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _row_and_column(index: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
     """Of positions' numbers, in float32."""
     # Without a sign a division by a constant is a product and a shift.
-    row = lax.div(index.astype(jnp.uint32), jnp.uint32(tiles.width)).astype(jnp.int32)
-    column = index - row * tiles.width
+    row = lax.div(index.astype(jnp.uint32), jnp.uint32(width)).astype(jnp.int32)
+    column = index - row * width
     return row.astype(jnp.float32), column.astype(jnp.float32)
 
 
@@ -246,14 +274,12 @@ class Scores(NamedTuple):
         return down.value + across.value
 
 
-def scores(
-    tiles: Tiles, number, seen: Look, params: Unpacked, options: Options
-) -> Scores:
+def scores(tile: Tile, seen: Look, params: Unpacked, options: Options) -> Scores:
     """Eq. 1 for a tile of x."""
-    x = tiles.x(number)
+    x = tile.x
     phi = similarity(options)
     by_query, by_context = phi(x, seen.query[None]), phi(x, seen.context[None])
-    parts = encoding(tiles, number, seen, params) if options.position else ()
+    parts = encoding(tile, seen, params) if options.position else ()
     made = Scores(parts, by_query, by_context, by_query)
     score = params.alpha * by_query * made.near + params.beta * by_context
     return made._replace(score=score)
@@ -273,17 +299,17 @@ def moments(
     if not options.normalize:
         return Moments(zero, zero + (1 - SIGMA_EPSILON))
 
-    def body(number, carry):
+    def body(tile, carry):
         mean, squares, largest = carry
-        count = jnp.asarray(number, jnp.float32)
+        count = jnp.asarray(tile.number, jnp.float32)
         share = 1 / (count + 1)
-        step = jnp.where(tiles.real(number), score(number) - mean, 0.0)
+        step = jnp.where(tile.real, score(tile) - mean, 0.0)
         # Nothing at first: the first value is the mean, not a step from it.
         deviation = step * (count * share)
         largest = jnp.maximum(largest, jnp.abs(deviation))
         return mean + step * share, squares + deviation * step, largest
 
-    mean, squares, largest = tiles.over(body, (tiles.zeros(),) * 3)
+    mean, squares, largest = tiles.over(body, (tiles.zeros(),) * 3, alone=True)
     first, rounds = tiles.at_first(mean), tiles.rounds()
     own = jnp.where(rounds > 0, mean - first, 0.0)
     rest = (own * rounds).sum(0) / tiles.positions
@@ -302,12 +328,12 @@ def _in_units(tiles: Tiles, score, mean, largest, squares):
     safe = ((largest > _SAFE[0]) & (largest < _SAFE[1])) | (largest <= _TINY)
     unit = jnp.where(safe, 1.0, largest)
 
-    def body(number, carry):
-        deviation = jnp.where(tiles.real(number), score(number) - mean, 0.0)
+    def body(tile, carry):
+        deviation = jnp.where(tile.real, score(tile) - mean, 0.0)
         return carry + jnp.square(deviation / unit)
 
-    unsafe = jnp.where(safe, 0, 1).max()
-    found = lax.fori_loop(0, tiles.count * unsafe, body, tiles.zeros())
+    rounds = tiles.count * jnp.where(safe, 0, 1).max()
+    found = tiles.over(body, tiles.zeros(), alone=True, rounds=rounds)
     return unit, jnp.where(safe, squares, found.sum(0))
 
 
