@@ -18,7 +18,8 @@ from jax import lax
 
 from benchmarks import detection, steps, wall
 from benchmarks.layer import MAPS, PASSES
-from benchmarks.results import Row
+from benchmarks.markdown import Results, pair, part, times
+from benchmarks.results import Row, read
 from benchmarks.timing import alternate
 from prm_flax import PRM
 from prm_flax.detection import Targets
@@ -30,34 +31,40 @@ from train.tasks.classification_setup import fake_input
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "jax-cuda12-plugin", "jax-cuda13-plugin")
 TIMED = False  # the names of the rows begin with the device
 IMAGES, SIDE, GROUPS = 128, 224, 64  # bfloat16
-REPEATS, CALLS, ROUNDS = 8, 10, 9
+REPEATS, CALLS, ROUNDS = 4, 10, 9
 FORMS = {"straightforward": "xla", "kernels": "auto"}
-RIVALS = {name: (name, None) for name in steps.RIVALS}
 # Row -> name -> a network and PRM's option; the first is what the others are put to.
 STEPS: dict[str, dict[str, tuple[str, steps.Kernel]]] = {
-    "training step": {
+    "step, kernels": {"plain": (steps.PLAIN, None), "PRM": (steps.OURS, "auto")},
+    "step, straightforward": {"plain": (steps.PLAIN, None), "PRM": (steps.OURS, "xla")},
+    "step, rivals": {
         "plain": (steps.PLAIN, None),
-        "kernels": (steps.OURS, "auto"),
-        "straightforward": (steps.OURS, "xla"),
+        **{name: (name, None) for name in steps.RIVALS},
     },
-    "training step, rivals": {"plain": (steps.PLAIN, None), **RIVALS},
 }
-DETECTORS = {"plain": "retinanet_resnet50", "PRM": "retinanet_prm_resnet50"}
+DETECTOR, DETECTORS = (
+    "step, RetinaNet",
+    {"plain": "retinanet_resnet50", "PRM": "retinanet_prm_resnet50"},
+)
 TARGETS, RARE = 10, 0.01  # objects of an image; how far values are drawn from the first
 
 
 def cases() -> dict[str, Callable[[], Row]]:
-    """Steps of ResNet-50, the layer at its four maps, a detector, then the rivals."""
+    """The layer at ResNet-50's four maps, a detector's step, steps of networks."""
+    return {
+        f"{jax.devices()[0].device_kind}, {key}": run for key, run in rows().items()
+    }
+
+
+def rows() -> dict[str, Callable[[], Row]]:
+    """The same without the device."""
     layers = {
         f"layer {h}×{w}×{c} {which}": partial(_layers, (h, w, c), which)
         for h, w, c in MAPS
         for which in PASSES
     }
     whole = {name: partial(_steps, networks) for name, networks in STEPS.items()}
-    first, *others = whole
-    rows = {first: whole[first], **layers, "detector step": _detectors}
-    rows |= {name: whole[name] for name in others}
-    return {f"{jax.devices()[0].device_kind}, {key}": run for key, run in rows.items()}
+    return layers | {DETECTOR: _detectors} | whole
 
 
 def _steps(networks: dict[str, tuple[str, steps.Kernel]]) -> Row:
@@ -98,7 +105,7 @@ def _layers(size: tuple[int, int, int], which: str) -> Row:
         for name, one in {"copy": _copy, **passes}.items()
     }
     times = alternate(ways, ROUNDS, CALLS, parts=REPEATS)
-    return times | {"errors": _errors(passes, x, dy, variables)}
+    return times | {"errors": _errors(passes, which, x, dy, variables)}
 
 
 def _numbers(size: tuple[int, int, int]):
@@ -136,14 +143,14 @@ def _repeated(one: Callable[..., Any], x, dy, variables):
     return x, dy, total
 
 
-def _errors(passes: dict[str, Callable[..., Any]], x, dy, variables) -> Row:
+def _errors(passes: dict[str, Callable[..., Any]], which: str, x, dy, variables) -> Row:
     """‖found − right‖ / ‖right‖ of y, and of dx where there is one."""
-    which = next(iter(passes.values())).args[1]
     exact = jax.jit(partial(_layer, "xla", which))
     right = exact(x.astype(jnp.float32), dy.astype(jnp.float32), variables)
     found = {name: jax.jit(one)(x, dy, variables) for name, one in passes.items()}
+    count = 1 + PASSES.index(which)
     return {
-        name: [_apart(*pair) for pair in zip(y[:2], right[:2], strict=True)]
+        name: [_apart(*pair) for pair in zip(y[:count], right[:count], strict=True)]
         for name, y in found.items()
     }
 
@@ -202,6 +209,54 @@ def _accelerated() -> None:
     platform = jax.devices()[0].platform
     if platform == "cpu":
         raise ValueError(
-            "times of an accelerator need a GPU or a TPU; JAX finds the processor alone."
-            " Install the extra cuda12 or tpu, or measure `wall`."
+            "times of an accelerator need a GPU or a TPU, and JAX finds the processor"
+            " alone. Install the extra cuda12 or tpu, or measure `wall`."
         )
+
+
+def _devices(results: Results) -> list[str]:
+    return list(dict.fromkeys(key.partition(", ")[0] for key in results["rows"]))
+
+
+def steps_table() -> str:
+    """Whole steps, plain and with PRM."""
+    results = read("accelerator")
+    words = (
+        f"**Time of a training step on a GPU**: ResNet-50, {IMAGES} images "
+        f"of {SIDE}×{SIDE}, and RetinaNet-R50, "
+        f"{detection.IMAGES} images of 800×1344, bfloat16; plain and with PRM in turn, "
+        "in one process; medians, and the median of the rounds' ratios"
+    )
+    lines = [
+        [f"{device}, {name}", *times(results["rows"].get(f"{device}, {name}"))[:3]]
+        for device in _devices(results)
+        for name in rows()
+        if name.startswith("step") and "rivals" not in name
+    ]
+    return part(words, results, ["", "plain", "PRM", "ratio"], lines)
+
+
+def layers_table() -> str:
+    """The layer's forms beside a copy."""
+    results = read("accelerator")
+    words = (
+        "**The layer on a GPU**, forward / forward and backward: milliseconds and, in "
+        "brackets, multiples of a copy of its input beside it; "
+        f"{IMAGES} images, bfloat16, g = {GROUPS}"
+    )
+    lines = [
+        [f"{device}, {form}", *(_timed(results, device, form, m) for m in MAPS)]
+        for device in _devices(results)
+        for form in FORMS
+    ]
+    least = ["least possible", *["(1 / 2.5)"] * len(MAPS)]
+    head = ["", *("×".join(map(str, size)) for size in MAPS)]
+    return part(words, results, head, [*lines, least])
+
+
+def _timed(results: Results, device: str, form: str, size: tuple[int, ...]) -> str:
+    name = "×".join(map(str, size))
+    keys = [f"{device}, layer {name} {which}" for which in PASSES]
+    times = pair(results, keys, lambda row: f"{1e3 * row[form]['median_seconds']:.3g}")
+    copies = pair(results, keys, lambda row: f"{row[form]['ratio']:.1f}")
+    return f"{times} ({copies})"

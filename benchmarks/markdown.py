@@ -27,6 +27,19 @@ def pair(results: Results, keys: Sequence[Any], show: Show) -> str:
     return " / ".join(cells if any(c != NOT_MEASURED for c in cells) else cells[:1])
 
 
+def times(row: Row | None) -> list[str]:
+    """Two ways in turn: both medians; the ratio, of the least, of processor time."""
+    if row is None:
+        return [NOT_MEASURED, "", "", "", ""]
+    first, other = (way for way in row.values() if isinstance(way, dict))
+    return [
+        *(f"{1000 * way['median_seconds']:.4g} ms" for way in (first, other)),
+        f"**{other['ratio']:.2f}**",
+        f"{other['least_seconds'] / first['least_seconds']:.2f}",
+        f"{other['user_seconds'] / first['user_seconds']:.2f}",
+    ]
+
+
 def part(
     words: str, results: Results, head: Sequence[str], rows: Sequence[Sequence[str]]
 ):

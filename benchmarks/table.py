@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
-from benchmarks import detection, growth, layer, peers, steps, wall
+from benchmarks import accelerator, detection, growth, layer, peers, steps, wall
 from benchmarks.layer import Case
-from benchmarks.markdown import NOT_MEASURED, Results, cell, filled, pair, part
+from benchmarks.markdown import Results, Show, cell, filled, pair, part, times
 from benchmarks.results import Row, read
 from train.preflight.chips import parse_topology
 
-FILES = ("layer", "steps", "growth", "detection", "wall", "peers")
+FILES = ("layer", "steps", "growth", "detection", "accelerator", "wall", "peers")
 KINDS = {"h100:4": "H100", "v5e:2x2": "TPU v5e"}
 # Chip and name -> traffic and temporary memory, GB, of the best form of XLA operations
 # that was tried before the library was written, by hand, at the same sizes.
@@ -31,7 +31,11 @@ FORMS = {"xla": "straightforward", "auto": "kernels"}
 
 def table() -> str:
     """All tables, each under a line that says what it is of."""
-    parts = (_layer, _steps, _maps, _groups, _chips, _detection, _wall, _peers, _with)
+    parts = (
+        *(accelerator.steps_table, accelerator.layers_table),
+        *(_layer, _steps, _maps, _groups, _chips, _detection),
+        *(_wall, _peers, _with),
+    )
     return "\n\n".join(each() for each in parts)
 
 
@@ -141,7 +145,16 @@ def _grown(words: str, cases: dict[str, Case]) -> str:
         ]
         for chips, name in KINDS.items()
     ]
+    plain = [case._replace(chips="v5e:2x2", kernel="xla") for case in cases.values()]
+    if any(str(p) in results["rows"] for case in plain for p in _passes(case)):
+        cells = [_if_any(results, _passes(case), show) for case in plain]
+        rows.append(["TPU v5e, straightforward", *cells])
     return part(words, results, ["", *cases], rows)
+
+
+def _if_any(results: Results, cases: list[Case], show: Show) -> str:
+    known = any(str(case) in results["rows"] for case in cases)
+    return pair(results, cases, show).replace("*", "") if known else ""
 
 
 def _chips() -> str:
@@ -225,20 +238,8 @@ def _peers() -> str:
 
 def _in_turn(words: str, results: Results, head: list[str], keys: Iterable[str]) -> str:
     head = [*head, "ratio", "of the least", "of processor time"]
-    rows = [[key, *_times(results["rows"].get(key))] for key in keys]
+    rows = [[key, *times(results["rows"].get(key))] for key in keys]
     return part(words, results, head, rows)
-
-
-def _times(row: Row | None) -> list[str]:
-    if row is None:
-        return [NOT_MEASURED, "", "", "", ""]
-    first, other = (way for way in row.values() if isinstance(way, dict))
-    return [
-        *(f"{1000 * way['median_seconds']:.4g} ms" for way in (first, other)),
-        f"**{other['ratio']:.2f}**",
-        f"{other['least_seconds'] / first['least_seconds']:.2f}",
-        f"{other['user_seconds'] / first['user_seconds']:.2f}",
-    ]
 
 
 def _with() -> str:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import NamedTuple
 
-from prm_flax.prm.kernels.gpu import READ_AGAIN
 from train.preflight.hlo_text import (
     Computation,
     Instruction,
@@ -87,8 +86,6 @@ def _source(fused: Computation, name: str | None) -> Instruction | None:
     return found
 
 
-# In the name of a kernel that reads operands more than once.
-AGAIN = re.compile(READ_AGAIN + r"=(\d+)")
 # They move nothing themselves.
 FREE = frozenset(
     ("parameter", "constant", "bitcast", "tuple", "get-tuple-element", "while",
@@ -122,7 +119,7 @@ def traffic(program: Program) -> int:
     Each instruction reads its operands and writes its result once; what lives on the
     chip does not count; of an operand that is only sliced, the slice does; of an array
     that is updated in place, the places. Loops count as often as they run. A custom
-    call counts like any other; what it reads again if its name says so.
+    call counts like any other: what it reads again may come from a cache.
     """
     return sum(
         times * _moved(program, computation, instruction)
@@ -181,15 +178,10 @@ def _moved(program: Program, computation: Computation, instruction: Instruction)
         return 2 * written
     fused = program.computations.get(instruction.attribute("calls") or "", {})
     target, touched = updated(fused) or (None, written)
-    again = AGAIN.search(instruction.rest) if opcode == "custom-call" else None
-    return (
-        int(again[1] if again else 0)
-        + touched
-        + sum(
-            min(size, sliced(fused, number, size))
-            for number, size in enumerate(read)
-            if number != target
-        )
+    return touched + sum(
+        min(size, sliced(fused, number, size))
+        for number, size in enumerate(read)
+        if number != target
     )
 
 

@@ -1,8 +1,9 @@
 """What both GPU kernels do with one image's positions and some of its groups.
 
 A program sees arrays (n, g, c), all positions of one image and a few groups, and works
-on tiles of them, since a tile must fit the registers. Small maps are one tile, which is
-read once and kept; larger ones are read again in each pass over the positions.
+on tiles of them, since a tile must fit the registers. The smallest maps are one tile,
+which is read once and kept; others are read again in each pass over the positions, by
+so many programs of few warps that loads and sums of different ones overlap.
 """
 
 import math

@@ -7,8 +7,7 @@ product with G of (C, g), which is 1 where a channel is of a group::
 
     x·q = x (G ∘ q),    the gate of all channels = gate Gᵀ
 
-On maps of 100×168×512, forward and backward, that moves a seventh of the definition's
-traffic. Only the dot product is a product; the other similarities are the definition,
+On a detector's maps that moves less than half of the definition's traffic. Only the dot product is a product; the other similarities are the definition,
 so are groups of 128 channels, which fill a register as they are.
 
 A product with 0 is not 0 if a number is not finite: then every group of its position
