@@ -7,18 +7,17 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
 from train import sharding
-from train.config import BaseConfig, Config
+from train.config import BaseConfig, Config, DetectionConfig
 from train.data.input import Batch, Input, Shard
 from train.nonfinite import make_diagnosis
-from train.optim import Schedule, make_optimizer, make_schedule
+from train.optim import Schedule, make_optimizer, make_schedule, of_trainable
 from train.state import TrainState, init_state
 from train.step import make_eval_step, make_predict_step, make_train_step
-from train.tasks import classification_setup
+from train.tasks import classification_setup, detection_setup
 from train.tasks.task import Shown, Task, TaskKind
 from train.validate import check_config, check_dtype, check_parts, check_shares
 
@@ -26,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Class of a config -> the task that such a config describes.
 TASKS: MappingProxyType[type[BaseConfig], TaskKind] = MappingProxyType(
-    {Config: classification_setup.KIND}
+    {Config: classification_setup.KIND, DetectionConfig: detection_setup.KIND}
 )
 
 
@@ -90,9 +89,9 @@ class Experiment(NamedTuple):
     def show(
         self,
         state: TrainState,
-        examples: np.ndarray,
+        examples: Any,
         names: list[str],
-        truth: np.ndarray | None,
+        truth: Any,
     ) -> Shown:
         """What the network says of examples, see `Task.show`."""
         # On one device of this process: other processes need not take part.
@@ -129,9 +128,9 @@ def check_options(config: BaseConfig, devices: int) -> None:
 def assemble(config: BaseConfig, mesh: Mesh, examples: Input) -> Experiment:
     """What a config describes, on these devices and examples; none of them is read."""
     task, optim = kind_of(config).make(config, examples), config.optim
-    epoch = examples.train_images // config.batch_size
+    epoch = examples.epoch_batches
     schedule = make_schedule(optim, config.epochs, epoch, config.batch_size)
-    optimizer = make_optimizer(optim, schedule)
+    optimizer = of_trainable(make_optimizer(optim, schedule), task.trainable)
     init = functools.partial(
         init_state,
         task,

@@ -31,7 +31,9 @@ from train.workdir.same_config import check_config_of_run, write_config
 def fit(config: BaseConfig) -> int:
     """Trains; returns the exit code: 0 finished, 128 + signal stopped and saved."""
     experiment = build(config)
-    check_images(config, experiment.input.train_images)
+    given = experiment.input
+    images = experiment.input
+    check_images(config, images.train_images, images.epoch_batches)
     data = data_of(experiment.input)
     # What is saved comes before init.file, which need not be there any more.
     given = {} if has_saved(experiment.workdir) else read_init(experiment)

@@ -125,7 +125,32 @@ def _warmup(step, optim: BaseOptim, steps_per_epoch: int):
     return jnp.minimum((step + 1) / steps_per_epoch / optim.warmup_epochs, 1.0)
 
 
-SCHEDULES = MappingProxyType({"step": step_schedule, "cosine": cosine_schedule})
+def milestones_schedule(step, *, optim: Any, epochs: int, steps_per_epoch: int):
+    """A tenth after each milestone, and a linear warm-up over so many steps.
+
+    With k updates made and W warm-up steps, lr · f^(milestones passed) times::
+
+        1 - (1 - k / W) · (1 - 0.001)    while k < W
+
+    Args and Returns as of `step_schedule`. Reference: the detection library that the
+    paper's authors used, its step policy with linear warm-up.
+    """
+    ends = jnp.array([m * steps_per_epoch for m in optim.milestones], jnp.int32)
+    rate = optim.peak_lr * jnp.power(optim.step_factor, (step >= ends).sum())
+    if not optim.warmup_steps:
+        return rate
+    left = jnp.clip(1 - step / optim.warmup_steps, 0, 1)
+    return rate * (1 - left * (1 - WARMUP_START))
+
+
+WARMUP_START = 1e-3
+SCHEDULES = MappingProxyType(
+    {
+        "step": step_schedule,
+        "cosine": cosine_schedule,
+        "milestones": milestones_schedule,
+    }
+)
 
 
 def peak_rate(optim: BaseOptim, batch_size: int) -> float:
@@ -200,3 +225,26 @@ def make_optimizer(
     if optim.clip_norm is None:
         return optimizer
     return optax.chain(optax.clip_by_global_norm(optim.clip_norm), optimizer)
+
+
+def of_trainable(
+    optimizer: optax.GradientTransformation, trainable: Callable[[Any], Any]
+) -> optax.GradientTransformation:
+    """The optimiser, which moves what is trained alone: decay does not shrink the rest.
+
+    Args:
+        optimizer: of all parameters.
+        trainable: parameters -> True or False for each, or None for all.
+    """
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        updates, state = optimizer.update(updates, state, params)
+        trained = trainable(params)
+        if trained is None:
+            return updates, state
+        kept = jax.tree.map(
+            lambda trains, u: u if trains else jnp.zeros_like(u), trained, updates
+        )
+        return kept, state
+
+    return optax.GradientTransformation(optimizer.init, update)

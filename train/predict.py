@@ -4,8 +4,6 @@ import dataclasses
 import functools
 from pathlib import Path
 
-import numpy as np
-
 from prm_flax.figures.canvas import check_path
 from train import sharding
 from train.config import Config, Predict
@@ -14,7 +12,7 @@ from train.evaluate import evaluate, weights_of
 from train.experiment import Experiment
 from train.initialization import uses_file
 from train.report import failure_of
-from train.tasks.task import column
+from train.tasks.task import Evaluator, column
 from train.workdir.files import local
 from train.workdir.trained import open_trained, restore
 
@@ -26,20 +24,27 @@ def evaluate_run(config: Config) -> int:
     put = functools.partial(sharding.put_batch, experiment.mesh)
     for kind, weights in weights_of(state).items():
         task = experiment.task
-        numbers = evaluate(
-            weights,
-            experiment.input.test(),
-            put,
-            experiment.eval_step,
-            task.evaluator(),
-        )
+        evaluator = task.evaluator()
+        batches = experiment.input.test()
+        numbers = evaluate(weights, batches, put, experiment.eval_step, evaluator)
+        if kind == "test":
+            write_results(experiment, evaluator)
         score = column(task, task.score)
         rest = ", ".join(
-            f"{c.title} {c.text(numbers[c.key])}" for c in task.columns if c != score
+            f"{c.title} {c.text(numbers[c.key])}"
+            for c in task.columns
+            if c != score and c.key in numbers
         )
         say(f"step {int(state.step)}: {numbers['images']:,} images, {kind} {rest}")
         say(f"{kind} {score.title} {score.text(numbers[score.key])}")
     return 0
+
+
+def write_results(experiment: Experiment, evaluator: Evaluator) -> None:
+    """Writes what an evaluation leaves in the run's folder, if it has one."""
+    write = getattr(evaluator, "write", None)
+    if write is not None and not uses_file(experiment.config):
+        on_first(lambda: write(local(experiment.workdir)))
 
 
 def predict(config: Config, what: Predict) -> int:
@@ -55,7 +60,7 @@ def predict(config: Config, what: Predict) -> int:
     experiment = open_trained(_without_imagenet(config), images=not what.images)
     if what.images:
         # Before the network is restored: a wrong file is an early error.
-        images = np.stack([experiment.input.read(Path(path)) for path in what.images])
+        images = [experiment.input.read(Path(path)) for path in what.images]
         names, labels = list(what.images), None
     else:
         images, labels = experiment.input.sample(what.count)

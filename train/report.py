@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from train.evaluate import weights_of
 from train.experiment import Experiment, parameter_count
 from train.scalars import Scalars
 from train.state import TrainState
-from train.tasks.task import Task, column
+from train.tasks.task import MetricColumn, Task, column
 from train.workdir.files import write_whole
 
 # Kind of weights -> their file.
@@ -106,10 +106,11 @@ def summarize(
 ) -> dict[str, Any]:
     """The run in a few numbers, those of the test set in the units of the columns."""
     images = experiment.steps * experiment.config.batch_size
+    columns = experiment.task.columns[1:]
     return {
         "name": experiment.config.name,
         "model": experiment.config.model.name,
-        **{f"test_{c.key}": round(test[c.key], 4) for c in experiment.task.columns[1:]},
+        **{f"test_{c.key}": round(test[c.key], 4) for c in _known(columns, test)},
         "parameters": parameter_count(experiment),
         "train_seconds": round(seconds, 2),
         "images_per_second": round(images / seconds, 1) if seconds else None,
@@ -142,7 +143,7 @@ def _markdown(
     data = experiment.config.data.source
     task = experiment.task
     score, pictures = column(task, task.score), task.pictures
-    average = f"Moving average of the weights:\n\n{_table(task, averages)}"
+    average = "Moving average of the weights:\n\n"
     parts = [
         f"# {markdown(result['name'])}",
         f"""\
@@ -151,7 +152,7 @@ def _markdown(
 {experiment.config.batch_size} images, {result["train_seconds"]:.0f} s of training on
 {result["devices"]} device(s).""",
         _table(task, tests),
-        *([average] if averages else []),
+        *([average + _table(task, averages)] if averages else []),
         *(_picture(name, pictures[name].shows, why) for name, why in drawn.items()),
         f"""\
 Weights: `prm_flax.interop.safetensors.load("model.safetensors")`. Options:
@@ -167,10 +168,16 @@ def _picture(name: str, shows: str, why: str) -> str:
     return f"![{shows}]({name})"
 
 
+def _known(columns: Sequence[MetricColumn], test: Mapping) -> list[MetricColumn]:
+    """Those that an evaluation measures: a loss need not be among them."""
+    return [column for column in columns if column.key in test]
+
+
 def _table(task: Task, tests: list[dict]) -> str:
-    titles = [f"test {c.title} {c.unit}".strip() for c in task.columns]
+    columns = _known(task.columns, tests[-1])
+    titles = [f"test {c.title} {c.unit}".strip() for c in columns]
     numbers = (
-        [f"{test['epoch']:g}", *(f"{test[c.key]:.{c.digits}f}" for c in task.columns)]
+        [f"{test['epoch']:g}", *(f"{test[c.key]:.{c.digits}f}" for c in columns)]
         for test in tests
     )
     rows = [["epoch", *titles], ["---"] * (1 + len(titles)), *numbers]

@@ -53,7 +53,7 @@ def make_train_step(
         examples = task.prepare(mixing, batch, axis=axis, shards=split)
         if axis is not None:
             key = jax.random.fold_in(key, lax.axis_index(axis))
-        whole = partial(gradients_of, loss_scale=state.loss_scale)
+        whole = partial(gradients_of, loss_scale=state.loss_scale, axis=axis)
         results = in_parts(whole, accumulate, split)(state.variables, examples, key)
         if axis is not None:
             results = _mean_over(axis, results)
@@ -75,8 +75,16 @@ def make_gradients(task: Task) -> Callable[..., Results]:
     scale: the same, but for what float16 rounds to 0 or to infinity.
     """
 
-    def gradients_of(variables, examples, key, loss_scale: LossScale | None = None):
-        function = task.loss if loss_scale is None else loss_scale.scaled(task.loss)
+    def gradients_of(
+        variables,
+        examples,
+        key,
+        loss_scale: LossScale | None = None,
+        axis: str | None = None,
+    ):
+        more: dict[str, Any] = {"axis": axis} if task.joins_devices else {}
+        loss = partial(task.loss, **more)
+        function = loss if loss_scale is None else loss_scale.scaled(loss)
         grads, (_, stats, metrics) = jax.grad(function, has_aux=True)(
             variables["params"], variables["batch_stats"], examples, key
         )

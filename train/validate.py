@@ -163,9 +163,12 @@ def _wrong_place(config: BaseConfig) -> list[str]:
     return []
 
 
-def check_images(config: BaseConfig, images: int) -> None:
-    """Raises if there are fewer training images than one batch takes."""
-    if config.batch_size > images:
+def check_images(config: BaseConfig, images: int, epoch_batches: int) -> None:
+    """Raises if there are fewer training images than one batch takes.
+
+    Unless an epoch has a batch all the same: one that is not whole.
+    """
+    if not epoch_batches:
         raise ValueError(
             f"batch_size must not exceed the training images: {config.batch_size}, "
             f"{images} images."

@@ -5,7 +5,7 @@ The backbone's stem and first stage are frozen, its norms use their running stat
 Reference: Cai & Vasconcelos, CVPR 2018. Names: mmdetection's.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -47,6 +47,11 @@ class CascadeRCNN(nn.Module):
     num_classes: int = 80
     dtype: Any = None
     param_dtype: Any = jnp.float32
+
+    loss_names: ClassVar[tuple[str, ...]] = (
+        *("loss_rpn_cls", "loss_rpn_bbox"),
+        *(f"s{k}/{loss}" for k in range(3) for loss in ("loss_cls", "loss_bbox")),
+    )
 
     @property
     def strides(self) -> tuple[int, ...]:

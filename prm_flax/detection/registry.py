@@ -13,9 +13,13 @@ from prm_flax.errors import unknown
 DETECTORS: MappingProxyType[str, type[RetinaNet] | type[CascadeRCNN]] = (
     MappingProxyType({"retinanet": RetinaNet, "cascade_rcnn": CascadeRCNN})
 )
-# Stages that, with the stem, are not trained.
+# Stages that, with the stem, are not trained in the paper.
 FROZEN = 1
 OF_CLASSIFIERS = frozenset({"features_only", "dropout"})
+# Options of a detector itself.
+OF_DETECTORS = MappingProxyType(
+    {"retinanet": ("channels", "depth"), "cascade_rcnn": ()}
+)
 
 
 def list_detectors() -> list[str]:
@@ -30,15 +34,17 @@ def list_detectors() -> list[str]:
 
 
 def create_detector(
-    name: str, num_classes: int = 80, **backbone_options: Any
+    name: str, num_classes: int = 80, *, frozen_stages: int = FROZEN, **options: Any
 ) -> nn.Module:
     """Builds a detector by name.
 
     Args:
         name: one of `list_detectors()`, such as "retinanet_prm_resnet50".
         num_classes: K, without background.
-        **backbone_options: those of `create_model`; `dtype` and `param_dtype` are also
-            those of neck and head.
+        frozen_stages: of the backbone, with the stem, that are not trained; 0 for none.
+        **options: those of `create_model`; `dtype` and `param_dtype` are also those of
+            neck and head. Of RetinaNet also `channels`, of pyramid and towers, and
+            `depth`, the convolutions of a tower.
 
     Returns:
         A Linen module: `model.apply(variables, images, sizes)` takes images
@@ -60,13 +66,14 @@ def create_detector(
     if name not in list_detectors():
         raise unknown("detector", name, list_detectors())
     kind = next(d for d in DETECTORS if name.startswith(f"{d}_"))
-    options = dict(backbone_options)
     for own in OF_CLASSIFIERS & options.keys():
         raise ValueError(
             f"{own} is an option of classifiers; a detector takes features from its "
             "backbone, which has no classifier. Leave it out."
         )
+    detector = DETECTORS[kind]
+    more = {n: options.pop(n) for n in OF_DETECTORS[kind] if n in options}
     network = create_model(name.removeprefix(f"{kind}_"), features_only=True, **options)
     types = {n: options[n] for n in ("dtype", "param_dtype") if n in options}
-    frozen: Any = network.clone(frozen_stages=FROZEN)
-    return DETECTORS[kind](backbone=frozen, num_classes=num_classes, **types)
+    frozen: Any = network.clone(frozen_stages=frozen_stages)
+    return detector(backbone=frozen, num_classes=num_classes, **types, **more)

@@ -8,7 +8,7 @@ Reference: Lin et al., ICCV 2017. Names: mmdetection's.
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -45,10 +45,14 @@ class RetinaHead(nn.Module):
     Attributes:
         num_classes: K.
         convolutions: builds the layers.
+        channels: of the towers.
+        depth: convolutions of a tower.
     """
 
     num_classes: int
     convolutions: Convolutions
+    channels: int = CHANNELS
+    depth: int = DEPTH
 
     def setup(self):
         """The same layers for all levels."""
@@ -72,7 +76,8 @@ class RetinaHead(nn.Module):
 
     def _tower(self) -> list[ConvModule]:
         make = self.convolutions
-        return [ConvModule(make, CHANNELS, 3, relu=True) for _ in range(DEPTH)]
+        layers = range(self.depth)
+        return [ConvModule(make, self.channels, 3, relu=True) for _ in layers]
 
 
 class RetinaNet(nn.Module):
@@ -83,12 +88,18 @@ class RetinaNet(nn.Module):
         num_classes: K.
         dtype: of the computation, None for the input's and parameters' common one.
         param_dtype: of the parameters.
+        channels: of the pyramid and the towers.
+        depth: convolutions of a tower.
     """
 
     backbone: nn.Module
     num_classes: int = 80
     dtype: Any = None
     param_dtype: Any = jnp.float32
+    channels: int = CHANNELS
+    depth: int = DEPTH
+
+    loss_names: ClassVar[tuple[str, ...]] = ("loss_cls", "loss_bbox")
 
     @property
     def stages(self) -> tuple[tuple[str, int, int], ...]:
@@ -104,8 +115,10 @@ class RetinaNet(nn.Module):
     def setup(self):
         """Neck and head."""
         types = self.dtype, self.param_dtype
-        self.neck = FPN(Convolutions(*types, xavier))
-        self.bbox_head = RetinaHead(self.num_classes, Convolutions(*types))
+        self.neck = FPN(Convolutions(*types, xavier), channels=self.channels)
+        self.bbox_head = RetinaHead(
+            self.num_classes, Convolutions(*types), self.channels, self.depth
+        )
 
     def __call__(
         self, images: jax.Array, sizes: jax.Array | None = None, train: bool = False

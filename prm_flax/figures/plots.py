@@ -51,22 +51,28 @@ def curves(path: str | os.PathLike, train: Scalars, test: Scalars) -> None:
     save(figure, path)
 
 
+def curve(axes: Axes, rows: Scalars, key: str, color: str, label: str) -> None:
+    """Draws a column over the epochs: as it is, faintly, and its running mean."""
+    if not rows:
+        return
+    epoch, values = _column(rows, "epoch"), _column(rows, key)
+    window = max(1, len(values) // 50)
+    # A line needs two points to be seen.
+    marker = "." if len(values) == 1 else None
+    if window > 1:
+        axes.plot(epoch, values, color=color, linewidth=0.6, alpha=0.25)
+    axes.plot(
+        epoch,
+        running_mean(values, window),
+        color=color,
+        linewidth=1.3,
+        marker=marker,
+        label=label,
+    )
+
+
 def _curve(axes: Axes, train: Scalars, test: Scalars, key: str) -> None:
-    if train:
-        epoch, values = _column(train, "epoch"), _column(train, key)
-        window = max(1, len(values) // 50)
-        # A line needs two points to be seen.
-        marker = "." if len(values) == 1 else None
-        if window > 1:
-            axes.plot(epoch, values, color=BLUE, linewidth=0.6, alpha=0.25)
-        axes.plot(
-            epoch,
-            running_mean(values, window),
-            color=BLUE,
-            linewidth=1.3,
-            marker=marker,
-            label="train",
-        )
+    curve(axes, train, key, BLUE, "train")
     if test:
         epoch, values = _column(test, "epoch"), _column(test, key)
         axes.plot(

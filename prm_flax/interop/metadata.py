@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_flax.backbones.registry import create_model
+from prm_flax.detection.registry import create_detector, list_detectors
 
 FORMAT, VERSION = "prm_flax", "1"
 
@@ -139,7 +140,7 @@ def build(metadata: Mapping[str, str], place: str) -> nn.Module:
         name = metadata["model"]
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{place} has damaged metadata: {error!r}.") from error
-    return create_model(name, **options)
+    return create(name, options)
 
 
 def _to_json(name: str, value: Any) -> Any:
@@ -160,3 +161,9 @@ def _from_json(value: Any) -> Any:
     if isinstance(value, list):
         raise TypeError("no option is a list")
     return DTYPES[value["dtype"]] if isinstance(value, dict) else value
+
+
+def create(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """The network of a name, by `create_detector` or by `create_model`."""
+    make = create_detector if name in list_detectors() else create_model
+    return make(name, **options)

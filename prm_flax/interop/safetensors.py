@@ -21,9 +21,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from prm_flax.backbones.registry import create_model
 from prm_flax.interop import metadata as described
-from prm_flax.interop.metadata import FORMAT, UNKNOWN, build, describe
+from prm_flax.interop.metadata import FORMAT, UNKNOWN, build, create, describe
 from prm_flax.interop.metadata import About as About
 from prm_flax.interop.metadata import Preprocessing as Preprocessing
 from prm_flax.interop.shapes import flatten, require_fit, unflatten
@@ -45,7 +44,7 @@ def save(
 
     Args:
         path: of the file, conventionally NAME.safetensors. An old one is replaced.
-        model_name: as for `create_model`.
+        model_name: as for `create_model` or `create_detector`.
         options: its keywords, num_classes among them: text, numbers, None and dtypes.
         variables: the model's "params" and "batch_stats".
         about: the names of its classes and what is done with its images, see
@@ -74,7 +73,7 @@ def save(
     """
     metadata = describe(model_name, options, about)
     leaves = flatten(variables)
-    require_fit(create_model(model_name, **options), leaves, "the variables")
+    require_fit(create(model_name, options), leaves, "the variables")
     tensors = {"/".join(p): np.asarray(leaf, order="C") for p, leaf in leaves.items()}
     _write(Path(path), _ordered(to_bytes(tensors, metadata)))
 

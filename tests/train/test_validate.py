@@ -128,9 +128,9 @@ def test_batches_divide_among_the_devices(field):
 
 
 def test_a_batch_is_not_larger_than_the_set():
-    check_images(CONFIG, CONFIG.batch_size)
+    check_images(CONFIG, CONFIG.batch_size, 1)
     with pytest.raises(ValueError, match=r"must not exceed .*: 256, 255 images"):
-        check_images(CONFIG, CONFIG.batch_size - 1)
+        check_images(CONFIG, CONFIG.batch_size - 1, 0)
 
 
 @pytest.mark.parametrize("run", [3, 512, 0, -1])

@@ -78,6 +78,11 @@ class Input(Protocol):
         ...
 
     @property
+    def epoch_batches(self) -> int:
+        """Steps of one pass over the training images."""
+        ...
+
+    @property
     def digests(self) -> tuple[str, str]:
         """Of the lists of training and of test images: others have others."""
         ...

@@ -24,6 +24,12 @@ class SplitInput:
     """What an `Input` says of its two splits, whatever holds them."""
 
     splits: Any
+    batch_size: int
+
+    @property
+    def epoch_batches(self) -> int:
+        """Whole batches of one pass over the training images."""
+        return len(self.splits.train) // self.batch_size
 
     @property
     def train_images(self) -> int:

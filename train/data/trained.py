@@ -62,6 +62,11 @@ class Relabelled:
         return self.input.test_images
 
     @property
+    def epoch_batches(self) -> int:
+        """Steps of one pass over the training images."""
+        return self.input.epoch_batches
+
+    @property
     def digests(self) -> tuple[str, str]:
         """Of the lists of training and of test images."""
         return self.input.digests
@@ -107,6 +112,7 @@ class PhotosOnly:
     reader: Callable[[Path], np.ndarray]
     train_images: int = 0
     test_images: int = 0
+    epoch_batches: int = 1
     digests: tuple[str, str] = "", ""
     skipped: int = 0
 

@@ -92,7 +92,7 @@ def build_step(config: Config, topology: Topology, per_device_batch: int) -> Bui
     check_options(config, topology.devices)
     mesh = sharding.make_mesh(devices_of(topology))
     images = kind_of(config).fake_input(config)
-    check_images(config, images.train_images)
+    check_images(config, images.train_images, images.epoch_batches)
     experiment = assemble(config, mesh, images)
     batch = _batch(experiment)
     step: Any = experiment.train_step

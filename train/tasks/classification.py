@@ -16,7 +16,15 @@ from prm_flax.figures import maps, plots
 from train.export.weights import TrainedNetwork, save_weights
 from train.tasks.metrics import Metrics, cross_entropy, measure, scalars
 from train.tasks.mixup import Mix
-from train.tasks.task import Batch, Examples, Losses, MetricColumn, Picture, Shown, Task
+from train.tasks.task import (
+    Batch,
+    Examples,
+    Losses,
+    MetricColumn,
+    Picture,
+    Shown,
+    Task,
+)
 
 # Images in a picture.
 DRAWN = 16
@@ -152,11 +160,12 @@ class Classification(Task):
         self,
         predict: Callable[[Batch], Any],
         variables: Mapping[str, Any],
-        examples: np.ndarray,
+        examples: Any,
         names: list[str],
-        truth: np.ndarray | None,
+        truth: Any,
     ) -> Shown:
         """The best classes of each image; a picture with them and query points."""
+        examples = np.asarray(examples)
         probabilities, queries = self.look(predict, variables, examples)
         lines = [
             f"{name}: {_best(row, self.class_names)}"

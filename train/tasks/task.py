@@ -40,7 +40,10 @@ class MetricColumn(NamedTuple):
 
 
 class Evaluator(Protocol):
-    """Gathers the outputs of a whole set; what it makes of them need not be a sum."""
+    """Gathers the outputs of a whole set; what it makes of them need not be a sum.
+
+    It may have `write(folder)`: then `evaluate` writes what others want of the outputs.
+    """
 
     def add(self, outputs: Any, batch: Mapping[str, np.ndarray]) -> None:
         """Takes the outputs of one batch.
@@ -53,7 +56,7 @@ class Evaluator(Protocol):
         ...
 
     def result(self) -> dict[str, float]:
-        """The numbers of `Task.columns`; the same on all processes."""
+        """Numbers of `Task.columns`; the same on all processes."""
         ...
 
 
@@ -93,6 +96,8 @@ class Task(Protocol):
         score: the column that ranks checkpoints, the higher the better.
         columns: what training and evaluation measure, the loss first.
         inputs: the arrays of a batch that the network takes; floats when prepared.
+        joins_devices: whether `loss` takes the mapped axis of pmap, `axis=`, as its
+            loss is no mean over examples.
         pictures: file name -> picture, of a finished run's report.
     """
 
@@ -100,6 +105,7 @@ class Task(Protocol):
     score: str
     columns: tuple[MetricColumn, ...]
     inputs: tuple[str, ...]
+    joins_devices: bool = False
     pictures: Mapping[str, Picture] = MappingProxyType({})
 
     def shapes(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -109,6 +115,10 @@ class Task(Protocol):
     def init(self, key: jax.Array) -> Mapping[str, Any]:
         """Draws the network's variables."""
         ...
+
+    def trainable(self, params: Any) -> Any:
+        """True or False for each parameter; None where all are trained."""
+        return None
 
     def empty(self) -> Any:
         """No metrics: a `clu.metrics.Collection` to merge those of `loss` into."""
@@ -165,16 +175,16 @@ class Task(Protocol):
         self,
         predict: Callable[[Batch], Any],
         variables: Mapping[str, Any],
-        examples: np.ndarray,
+        examples: Any,
         names: list[str],
-        truth: np.ndarray | None,
+        truth: Any,
     ) -> Shown:
         """What the network says of examples of the input.
 
         Args:
             predict: `batch -> outputs`, compiled.
             variables: of the network, on the host.
-            examples: as `Input.read` or `Input.sample` give them.
+            examples: a list of what `Input.read` gives, or as of `Input.sample`.
             names: one each.
             truth: as `Input.sample` gives it, if it is known.
 

@@ -7,8 +7,9 @@ product with G of (C, g), which is 1 where a channel is of a group::
 
     x·q = x (G ∘ q),    the gate of all channels = gate Gᵀ
 
-On a detector's maps that moves less than half of the definition's traffic. Only the dot product is a product; the other similarities are the definition,
-so are groups of 128 channels, which fill a register as they are.
+On a detector's maps that moves less than half of the definition's traffic. Only the dot
+product is a product; the other similarities are the definition, so are groups of 128
+channels, which fill a register as they are.
 
 A product with 0 is not 0 if a number is not finite: then every group of its position
 is, not only its own.

@@ -44,6 +44,11 @@ class FakeInput:
         return tuple(f"class {label}" for label in range(self.classes))
 
     @property
+    def epoch_batches(self) -> int:
+        """Whole batches of the training images."""
+        return self.train_images // self.batch_size
+
+    @property
     def digests(self) -> tuple[str, str]:
         """Of what the noise is made of."""
         made = "noise", *self.image_shape, self.classes

@@ -1,8 +1,4 @@
-"""The options of the program: the only place where an option exists.
-
-A config file under configs/ has a function `config()` that returns a `Config`; flags
-of the command line change its fields: `--optim.peak-lr 0.2`.
-"""
+"""The options that every task has."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -46,40 +42,6 @@ class BaseModel:
 
 
 @dataclass(frozen=True)
-class Model(BaseModel):
-    """A classifier."""
-
-    num_classes: int | None = None
-    """Logits; None takes the data's number of classes, another number is refused."""
-    stem: str | None = None
-    """ResNets: imagenet, 3x3 or 3x3_stride2."""
-    groups: int | None = None
-    """PRM's heads."""
-    similarity: str | None = None
-    """PRM's: dot, l1 or cosine."""
-    ddof: int | None = None
-    """PRM's standard deviation: 0, the paper's, or 1, the official code's."""
-    position: bool | None = None
-    """PRM's position encoding."""
-    normalize: bool | None = None
-    """PRM's normalisation of the scores."""
-    kernel: Literal["auto", "xla"] | None = None
-    """PRM's: xla takes no kernel of ours on GPUs and TPUs."""
-    batch_norm: int | Literal["global"] = "global"
-    """Images a batch-norm statistic is taken over."""
-    bn_momentum: float | None = None
-    """Share of the old running statistics kept."""
-    bn_epsilon: float | None = None
-    """Added to the variance."""
-    dropout: float | None = None
-    """Rate before the classifier."""
-    zero_init: bool = False
-    """Start the last norm of each residual branch at scale 0."""
-    remat: bool = False
-    """Recompute the blocks in the backward pass: less memory, more time."""
-
-
-@dataclass(frozen=True)
 class BaseData:
     """The data of any task."""
 
@@ -93,42 +55,6 @@ class BaseData:
     """Processes that decode image files; 0: threads; None: one a core, at most 32."""
     prefetch: int = 2
     """Batches made ahead, of each worker."""
-
-
-@dataclass(frozen=True)
-class Data(BaseData):
-    """The images of a classifier."""
-
-    mean: tuple[float, ...] = (0.5,)
-    """Subtracted from the pixels (in [0, 1]), one number or one a channel."""
-    std: tuple[float, ...] = (0.5,)
-    """Divides the pixels after that."""
-    flip: bool = False
-    """Mirror half of the images."""
-    crop_padding: int = 0
-    """Small images: crops of the image padded by so many pixels; 0 for none."""
-    image_size: int = 224
-    """Image files: height and width of what the network gets."""
-    crop_area: tuple[float, float] = (0.1, 1.0)
-    """Image files: share of the image that a training crop takes, least and most."""
-    crop_aspect: tuple[float, float] = (0.8, 1.25)
-    """Image files: width over height of a training crop, least and most."""
-    eval_resize: int = 256
-    """Image files: the shorter side, before the centre is cut out for evaluation."""
-    randaugment: int = 0
-    """Image files: RandAugment's operations an image; 0 for none."""
-    randaugment_magnitude: float = 9.0
-    """RandAugment's strength, 0 to 10."""
-    mixup: float = 0.0
-    """Mixup's α, of Beta(α, α); 0 for none. With CutMix, one of the two by chance."""
-    cutmix: float = 0.0
-    """CutMix's α, of Beta(α, α); 0 for none."""
-    on_bad_image: Literal["error", "skip"] = "error"
-    """A bad file ends the run, or another takes its place (in evaluation: none)."""
-    max_image_bytes: int = 64 << 20
-    """Larger files are bad images."""
-    max_image_pixels: int = 100_000_000
-    """So are those whose header states more pixels."""
 
 
 Exempt = Literal["norms", "biases", "prm", "d_theta", "depthwise"]
@@ -167,13 +93,6 @@ class BaseOptim:
     """Updates of NaN or infinity that are left out before one ends the run."""
     ema: float = 0.0
     """Decay of the moving average of the weights, evaluated beside them; 0 for none."""
-
-
-@dataclass(frozen=True)
-class Optim(BaseOptim):
-    """The optimiser and the loss of a classifier."""
-
-    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -249,52 +168,3 @@ class BaseConfig:
     """Of the parameters, the order of the images, the crops and flips, dropout."""
     workdir: str | None = None
     """The run's folder."""
-
-
-@dataclass(frozen=True)
-class Config(BaseConfig):
-    """An experiment with an image classifier."""
-
-    model: Model = field(default_factory=Model)
-    data: Data = field(default_factory=Data)
-    optim: Optim = field(default_factory=Optim)
-
-
-@dataclass(frozen=True)
-class Predict:
-    """What `predict` looks at."""
-
-    images: tuple[str, ...] = ()
-    """Image files; by default the first of the test images."""
-    count: int = 16
-    """How many of the test images."""
-    output: str | None = None
-    """The picture's file; by default predict.png in the run's folder, if any."""
-
-
-@dataclass(frozen=True)
-class Preflight:
-    """What `preflight` compiles for."""
-
-    topology: str = ""
-    """Chips and how they are linked: v5e:16x16, v4:4x4x4, h100:8, a100:8."""
-    per_device_batch: int | None = None
-    """Images of one device; None takes batch_size / devices."""
-    largest_batch: Switch = False
-    """Also look for the largest batch that fits."""
-    scaling: Switch = False
-    """Also compile for 8, 16, … 256 chips."""
-    json: str | None = None
-    """File for the numbers."""
-
-
-@dataclass(frozen=True)
-class Export:
-    """What `export` writes."""
-
-    output: str | None = None
-    """The folder of the files; by default export in the run's folder."""
-    average: Switch = False
-    """The moving average of the weights (optim.ema) instead of the weights."""
-    fold: Switch = False
-    """Put batch norm into the convolutions: the same logits to 1e-5."""

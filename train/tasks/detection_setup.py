@@ -1,0 +1,211 @@
+"""From a detector's config to its task and its images."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from prm_flax.detection import create_detector
+from train.config import DetectionConfig, Detector
+from train.data.boxes.annotations import BoxSplits
+from train.data.boxes.files import Limits
+from train.data.boxes.input import PLACES, BoxInput, BoxPhotos, FakeBoxes
+from train.data.boxes.resize import padded
+from train.data.datasets.coco import load_coco
+from train.data.datasets.fashion_scenes import SceneRule, load_scenes
+from train.data.datasets.voc import load_voc
+from train.data.datasets.yolo import load_yolo
+from train.data.input import DataError, Shard
+from train.data.kinds import looks_like
+from train.data.trained import TrainedOn
+from train.export.weights import TrainedNetwork
+from train.tasks.detection import Detection
+from train.tasks.task import TaskKind, normalize
+from train.validate import check_known
+
+# COCO's train2017: images to train on, boxes of an image at most, classes.
+COCO_IMAGES, COCO_PLACES, COCO_CLASSES = 118_287, 100, 80
+
+
+def check(config: DetectionConfig, devices: int) -> None:
+    """Raises ValueError for a network or source that cannot be."""
+    check_known("data.source", config.data.source, SOURCES)
+    create_detector(config.model.name, 1, **model_options(config.model))
+    short, long = config.data.size
+    if not 0 < short <= long:
+        raise ValueError(
+            "data.size must be the greatest shorter side and the greatest longer one, "
+            f"got {short} and {long}."
+        )
+    if config.optim.schedule == "milestones" and list(
+        config.optim.milestones
+    ) != sorted(config.optim.milestones):
+        raise ValueError(f"optim.milestones must grow, got {config.optim.milestones}.")
+
+
+def open_images(config: DetectionConfig, shard: Shard, fetch: bool) -> BoxInput:
+    """The images of data.source."""
+    data = config.data
+    try:
+        splits = SOURCES[data.source](config, fetch)
+    except DataError as error:
+        raise _wrong_kind(config, error) from error
+    workers = min(32, len(os.sched_getaffinity(0)))
+    return BoxInput(
+        splits,
+        limits=data.size,
+        most=data.buckets,
+        places=data.places,
+        batch_size=config.batch_size,
+        eval_batch_size=config.eval_batch_size,
+        seed=config.seed,
+        flip=data.flip,
+        skip=data.on_bad_image == "skip",
+        files=_limits(config),
+        workers=workers if data.workers is None else data.workers,
+        prefetch=data.prefetch,
+        shard=shard,
+    )
+
+
+def _wrong_kind(config: DetectionConfig, error: DataError) -> DataError:
+    """The error with what the folder looks like, if that is another kind of set."""
+    root = config.data.root
+    found = looks_like(Path(root)) if root else None
+    if found in (None, config.data.source):
+        return error
+    return DataError(
+        f"{error} {root} looks like one of data.source {found}: --data.source {found}."
+    )
+
+
+def reopen(config: DetectionConfig, known: TrainedOn, images: bool) -> Any:
+    """The images of a trained detector, or an input that only reads photos.
+
+    Raises:
+        ValueError: the data have other classes than the run's.
+    """
+    if not images:
+        return BoxPhotos(known.class_names, known.image_shape, _limits(config))
+    shard = Shard(jax.process_index(), jax.process_count())
+    found = open_images(config, shard, known.test is None)
+    if found.class_names != known.class_names:
+        raise ValueError(
+            f"the run's classes are {', '.join(known.class_names)}; the data have "
+            f"{', '.join(found.class_names)}. Is data.root the run's?"
+        )
+    return found
+
+
+def make(config: DetectionConfig, images: Any) -> Detection:
+    """The task, with the classes of the images."""
+    asked, count = config.model.num_classes, len(images.class_names)
+    if asked not in (None, count):
+        raise ValueError(
+            f"model.num_classes is {asked}, but {config.data.source} has {count} "
+            "classes. Leave model.num_classes out to take the data's."
+        )
+    data, options = config.data, model_options(config.model) | {"num_classes": count}
+    rule = getattr(images, "rule", None)
+    return Detection(
+        model=create_detector(config.model.name, **options),
+        normalize=functools.partial(normalize, mean=data.mean, std=data.std),
+        limits=data.size,
+        padded_to=rule.shapes if rule else (images.image_shape[:2],),
+        places=rule.places if rule else PLACES[0],
+        class_names=images.class_names,
+        crowd_share=data.crowd_share,
+        truth=images.truth,
+        network=functools.partial(
+            TrainedNetwork,
+            name=config.model.name,
+            options=options,
+            mean=data.mean,
+            std=data.std,
+            image_shape=images.image_shape,
+            class_names=images.class_names,
+        ),
+    )
+
+
+def model_options(model: Detector) -> dict[str, Any]:
+    """The options that `create_detector` gets: those that are not None."""
+    options = {
+        field.name: getattr(model, field.name)
+        for field in dataclasses.fields(model)
+        if field.name not in ("name", "num_classes")
+    }
+    options["dtype"] = None if model.dtype is None else jnp.dtype(model.dtype)
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def fake_input(config: DetectionConfig) -> Any:
+    """Shapes and sizes alone: COCO's where its files are not at hand."""
+    data = config.data
+    if data.source == "coco" and not data.root:
+        shape = padded(data.size)
+        names = tuple(f"class {k}" for k in range(COCO_CLASSES))
+        places = data.places or COCO_PLACES
+        count = -(-COCO_IMAGES // config.batch_size)
+        return FakeBoxes(names, (*shape, 3), places, COCO_IMAGES, count)
+    return open_images(config, Shard(), False)
+
+
+def _limits(config: DetectionConfig) -> Limits:
+    return Limits(config.data.max_image_bytes, config.data.max_image_pixels)
+
+
+def _root(config: DetectionConfig) -> Path:
+    root = config.data.root or os.environ.get("PRM_DATA_DIR")
+    if not root:
+        raise ValueError(
+            f"data.source {config.data.source} needs data.root, the folder of its "
+            "files: --data.root FOLDER, or set PRM_DATA_DIR."
+        )
+    return Path(root)
+
+
+def _coco(config: DetectionConfig, fetch: bool) -> BoxSplits:
+    data = config.data
+    return load_coco(
+        _root(config),
+        (data.train_json, data.train_images),
+        (data.test_json, data.test_images),
+        _limits(config),
+        data.on_bad_image == "skip",
+    )
+
+
+def _folders(load: Callable[..., BoxSplits]):
+    def opened(config: DetectionConfig, fetch: bool) -> BoxSplits:
+        data = config.data
+        skip = data.on_bad_image == "skip"
+        root, limits = _root(config), _limits(config)
+        return load(root, data.train_list, data.test_list, limits, skip)
+
+    return opened
+
+
+def _scenes(config: DetectionConfig, fetch: bool) -> BoxSplits:
+    data = config.data
+    rule = SceneRule(data.scene_side, data.scene_items, data.scene_scale)
+    return load_scenes(rule, data.scene_count, data.root, fetch)
+
+
+SOURCES: MappingProxyType[str, Callable[[DetectionConfig, bool], BoxSplits]] = (
+    MappingProxyType(
+        {
+            "coco": _coco,
+            "voc": _folders(load_voc),
+            "yolo": _folders(load_yolo),
+            "fashion_scenes": _scenes,
+        }
+    )
+)
+KIND = TaskKind(check, open_images, reopen, make, fake_input)
