@@ -131,6 +131,8 @@ def _batches(experiment: Experiment, start: int) -> DevicePrefetch:
 def _introduce(experiment: Experiment, run: TrainHooks) -> None:
     """Says what is about to run, and writes down its parameters."""
     say(run.headline())
+    for line in experiment.input.about():
+        say(line)
     params = experiment.abstract_state.params
     path = experiment.workdir / "parameters.txt"
     on_first(lambda: path.write_text(parameter_table(params) + "\n"))

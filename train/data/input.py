@@ -92,6 +92,10 @@ class Input(Protocol):
         """How often this process has left a bad image out so far."""
         ...
 
+    def about(self) -> list[str]:
+        """What a run says of them at its start, in lines; most inputs say nothing."""
+        return []
+
     def train(self, start: int, stop: int) -> Generator[Batch]:
         """This process's rows of the batches of steps start..stop - 1.
 

@@ -26,6 +26,10 @@ class SplitInput:
     splits: Any
     batch_size: int
 
+    def about(self) -> list[str]:
+        """Nothing."""
+        return []
+
     @property
     def epoch_batches(self) -> int:
         """Whole batches of one pass over the training images."""

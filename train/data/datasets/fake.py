@@ -43,6 +43,10 @@ class FakeInput:
         """Numbers."""
         return tuple(f"class {label}" for label in range(self.classes))
 
+    def about(self) -> list[str]:
+        """Nothing."""
+        return []
+
     @property
     def epoch_batches(self) -> int:
         """Whole batches of the training images."""

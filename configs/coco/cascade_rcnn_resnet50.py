@@ -1,0 +1,16 @@
+"""Cascade R-CNN on ResNet-50, on COCO.
+
+python -m train fit configs/coco/cascade_rcnn_resnet50.py
+    --data.root COCO --init FILE --init.new neck,rpn_head,roi_head
+
+FILE are the backbone's weights on ImageNet; COCO has annotations, train2017, val2017.
+Paper: AP 40.6 (Table 4).
+Expected: the paper's figure, of one run of the authors; not measured here.
+"""
+
+from configs.coco.recipe import detector
+from train.config import DetectionConfig
+
+
+def config() -> DetectionConfig:
+    return detector("cascade_rcnn_resnet50")
