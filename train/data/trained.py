@@ -76,6 +76,10 @@ class Relabelled:
         """How often a bad image was left out."""
         return self.input.skipped
 
+    def about(self) -> list[str]:
+        """What the images' input says."""
+        return self.input.about()
+
     def train(self, start: int, stop: int) -> Generator[Batch]:
         """The training batches."""
         yield from map(self._placed, self.input.train(start, stop))
@@ -115,6 +119,10 @@ class PhotosOnly:
     epoch_batches: int = 1
     digests: tuple[str, str] = "", ""
     skipped: int = 0
+
+    def about(self) -> list[str]:
+        """Nothing."""
+        return []
 
     def train(self, start: int, stop: int) -> Generator[Batch]:
         """There are none."""

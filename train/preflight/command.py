@@ -113,7 +113,8 @@ def _hints(config: Config, found: Estimate) -> Iterator[str]:
             f"jax takes {GPU_SHARE:.0%} of a GPU: set "
             f"XLA_PYTHON_CLIENT_MEM_FRACTION={min(share + 0.03, 1):.2f}"
         )
-    run, batch = config.model.batch_norm, found.per_device_batch
+    run = getattr(config.model, "batch_norm", "global")
+    batch = found.per_device_batch
     if not isinstance(run, str) and batch % run and run % batch:
         yield (
             f"statistics of {run} images (model.batch_norm) do not lie whole on "

@@ -12,11 +12,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from etils import epath
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from train.data.boxes.buckets import NOBODY
 from train.data.boxes.input import Truth
+from train.workdir.files import write_whole
 
 # Name -> place among pycocotools' twelve numbers.
 STATS: MappingProxyType[str, int] = MappingProxyType(
@@ -167,5 +169,5 @@ class DetectionEvaluator:
         }
 
     def write(self, folder: Path) -> None:
-        """Writes results.json, which COCO's server takes."""
-        (folder / RESULTS).write_text(json.dumps(self.results()))
+        """Writes results.json, which COCO's server takes: whole, or not at all."""
+        write_whole(epath.Path(folder) / RESULTS, json.dumps(self.results()).encode())

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from support.box_sets import pixels, write_coco, write_yolo
+from support.box_sets import BOXES, pixels, write_coco, write_yolo
 
+from prm_flax.interop import safetensors
 from train import sharding
 from train.config import (
     Checkpoint,
@@ -130,8 +131,6 @@ def test_predict_looks_at_any_photo(root, run, tmp_path, capsys):
 
 
 def test_what_is_frozen_stays_and_does_not_decay(root, run, tmp_path):
-    from prm_flax.interop import safetensors
-
     _, trained = safetensors.load(run / "model.safetensors")
     first = jax.device_get(build(config(root, tmp_path)).init())
     before, after = first.params["backbone"], trained["params"]["backbone"]
@@ -205,6 +204,37 @@ def test_a_test_set_without_any_box(tmp_path):
     (root / "val.json").write_text(json.dumps(stated | {"annotations": []}))
     assert fit(config(root, tmp_path / "run", epochs=1)) == 0
     assert records(tmp_path / "run", "test")[-1]["AP"] == -1
+
+
+@pytest.mark.slow
+def test_ten_thousand_boxes_in_an_image(tmp_path):
+    """The data choose the places; nothing is left out."""
+
+    def crowded(stated):
+        first = stated["annotations"][0]
+        more = [first | {"id": 100 + i, "bbox": [i % 50, i % 30, 6, 6]}
+                for i in range(10_000 - len(BOXES[0]))]  # fmt: skip
+        return stated | {"annotations": stated["annotations"] + more}
+
+    root = write_coco(tmp_path / "coco", crowded)
+    made = config(root, tmp_path / "run", epochs=1)
+    assert build(made).input.rule.places == 10_000
+    assert fit(made) == 0
+    assert np.isfinite(records(tmp_path / "run", "train")[-1]["loss"])
+
+
+def test_a_full_disk_leaves_the_results_before_it(root, run, monkeypatch):
+    evaluate_run(config(root, run))
+    before = (run / "results.json").read_bytes()
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("train.tasks.average_precision.write_whole", full)
+        with pytest.raises(OSError, match="No space left"):
+            evaluate_run(config(root, run))
+    assert (run / "results.json").read_bytes() == before
 
 
 def test_all_images_bad(tmp_path):

@@ -13,7 +13,7 @@ from train.data.boxes.input import BoxInput, places_for
 from train.data.datasets.coco import load_coco
 from train.data.datasets.voc import load_voc
 from train.data.datasets.yolo import load_yolo
-from train.data.input import DataError
+from train.data.input import DataError, Shard
 from train.data.kinds import looks_like
 
 LIMITS = Limits()
@@ -53,6 +53,33 @@ def test_a_format_gives_the_batches_of_the_others(kind, tmp_path_factory):
         assert a.keys() == b.keys()
         for name in a:
             np.testing.assert_allclose(a[name], b[name], atol=1e-4, err_msg=name)
+
+
+def test_workers_make_the_same_batches(tmp_path):
+    found, expected = batches("coco", tmp_path)
+    other = opened(found.splits, workers=1)
+    made = [*other.train(0, 2 * other.epoch_batches), *other.test()]
+    for a, b in zip(expected, made, strict=True):
+        assert all((a[name] == b[name]).all() for name in a)
+
+
+def test_any_step_is_reached_without_those_before_it(tmp_path):
+    found, expected = batches("coco", tmp_path)
+    start = found.epoch_batches + 1
+    (batch,) = found.train(start, start + 1)
+    assert all((batch[name] == expected[start][name]).all() for name in batch)
+
+
+def test_processes_share_every_batch(tmp_path):
+    found, expected = batches("coco", tmp_path)
+    halves = [
+        [*opened(found.splits, shard=Shard(i, 2)).train(0, found.epoch_batches)]
+        for i in range(2)
+    ]
+    for whole, *parts in zip(expected, *halves, strict=False):
+        for name in whole:
+            joined = np.concatenate([part[name] for part in parts])
+            assert (joined == whole[name]).all()
 
 
 def test_what_a_batch_holds(tmp_path):
