@@ -88,10 +88,9 @@ def _panel(axes: Axes, image, found: Found, names, truth, least: float) -> None:
     for box, _ in zip(*truth, strict=True) if truth is not None else ():
         _draw(axes, box, GREEN, "--")
     shown = found.scores >= least
-    rows = zip(
-        found.boxes[shown], found.labels[shown], found.scores[shown], strict=True
-    )
-    for box, label, score in rows:
+    # The best last, so that its words are on top.
+    parts = (each[shown][::-1] for each in found)
+    for box, label, score in zip(*parts, strict=True):
         _draw(axes, box, BLUE, "-")
         axes.text(
             box[0],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from itertools import filterfalse
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +13,15 @@ from support.run import REPO, TINY
 from prm_flax import complexity, create_model, list_models
 from prm_flax.backbones import registry
 from prm_flax.backbones.prefixes import PRM_OPTIONS
+from train import sharding
 from train.cli import load_config
 from train.config import Config, Data, Model
 from train.experiment import (
     ROOT,
+    assemble,
     build,
+    check_options,
+    kind_of,
     parameter_count,
     workdir_of,
 )
@@ -30,7 +35,11 @@ CONFIGS = sorted(
 TINY_DATA = load_config(REPO / TINY).data.root
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=str)
+def is_of_boxes(path):
+    return path.parts[1] in ("coco", "fashion_scenes")
+
+
+@pytest.mark.parametrize("path", [*filterfalse(is_of_boxes, CONFIGS)], ids=str)
 def test_every_config_builds(path):
     """On images of the same size, which are here without its data set."""
     config = load_config(REPO / path)
@@ -42,6 +51,21 @@ def test_every_config_builds(path):
     assert experiment.model.num_classes == len(images.class_names)
     cost = complexity(experiment.model, images.image_shape)
     assert parameter_count(experiment) == cost.parameters
+
+
+@pytest.mark.parametrize("path", [*filter(is_of_boxes, CONFIGS)], ids=str)
+def test_every_config_of_a_detector_builds(path):
+    """Without its images, of which the numbers alone are known."""
+    config = load_config(REPO / path)
+    data = dataclasses.replace(config.data, scene_count=(40, 4))
+    config = dataclasses.replace(config, data=data)
+    images = kind_of(config).fake_input(config)
+    check_options(config, 1)
+    experiment = assemble(config, sharding.make_mesh(jax.devices()[:1]), images)
+    assert experiment.steps == config.epochs * -(
+        -images.train_images // config.batch_size
+    )
+    assert experiment.model.num_classes == len(images.class_names)
 
 
 def stand_in(data):

@@ -24,7 +24,7 @@ from train.tasks.average_precision import DetectionEvaluator
 from train.tasks.task import Batch, Examples, Losses, MetricColumn, Picture, Shown, Task
 
 # Images in a picture; boxes that are said of one; the least score of a drawn box.
-DRAWN, SAID, LEAST = 12, 5, 0.3
+DRAWN, SAID, LEAST = 12, 5, 0.5
 # The arrays of the ground truth in a batch, in the order of `Targets`.
 TRUTH = ("boxes", "label", "valid", "crowd")
 
