@@ -5,7 +5,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 
+from train.distributed import on_first
 from train.state import TrainState, averaged
 from train.tasks.task import Evaluator
 
@@ -18,6 +20,13 @@ def weights_of(state: TrainState) -> dict[str, TrainState]:
     """Kind of record -> the weights it is measured with: "test", and "ema" if kept."""
     kinds = {"test": state}
     return kinds | {"ema": averaged(state)} if state.ema else kinds
+
+
+def write_outputs(evaluator: Evaluator, folder: epath.Path) -> None:
+    """Writes what an evaluator leaves in the run's folder, if it leaves anything."""
+    write = getattr(evaluator, "write", None)
+    if write is not None:
+        on_first(lambda: write(folder))
 
 
 def evaluate(

@@ -15,7 +15,7 @@ from train import sharding
 from train.checkpoints.manager import Checkpoints
 from train.data.prefetch import DevicePrefetch
 from train.distributed import any_process, on_first, say
-from train.evaluate import Stopped, evaluate, weights_of
+from train.evaluate import Stopped, evaluate, weights_of, write_outputs
 from train.experiment import Experiment, parameter_count
 from train.loop import Clock
 from train.nonfinite import check_finite
@@ -126,6 +126,8 @@ class TrainHooks:
         with contextlib.closing(e.input.test()) as batches:
             evaluator = e.task.evaluator()
             numbers = evaluate(state, batches, put, e.eval_step, evaluator, self.stop)
+        if kind == "test":
+            write_outputs(evaluator, e.workdir)
         epoch = step / e.steps_per_epoch
         self.scalars.write({"kind": kind, "step": step, "epoch": epoch} | numbers)
         line = e.task.line(numbers, kind)

@@ -8,7 +8,7 @@ from prm_flax.figures.canvas import check_path
 from train import sharding
 from train.config import Config, Predict
 from train.distributed import any_process, on_first, say
-from train.evaluate import evaluate, weights_of
+from train.evaluate import evaluate, weights_of, write_outputs
 from train.experiment import Experiment
 from train.initialization import uses_file
 from train.report import failure_of
@@ -42,9 +42,8 @@ def evaluate_run(config: Config) -> int:
 
 def write_results(experiment: Experiment, evaluator: Evaluator) -> None:
     """Writes what an evaluation leaves in the run's folder, if it has one."""
-    write = getattr(evaluator, "write", None)
-    if write is not None and not uses_file(experiment.config):
-        on_first(lambda: write(local(experiment.workdir)))
+    if not uses_file(experiment.config):
+        write_outputs(evaluator, experiment.workdir)
 
 
 def predict(config: Config, what: Predict) -> int:

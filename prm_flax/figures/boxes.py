@@ -143,3 +143,46 @@ def curves(
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
     save(figure, path)
+
+
+def precision_recall(
+    path: str | os.PathLike, by_class: Mapping[str, float], curves: np.ndarray
+) -> None:
+    """Draws precision over recall of each class, and their mean.
+
+    Of more than twelve classes those with the best and the worst six APs are drawn.
+
+    Args:
+        path: of the PNG to write.
+        by_class: class -> AP, a share; -1 where it has no ground truth.
+        curves: (classes, recalls) precision over recalls from 0 to 1, or -1 likewise.
+    """
+    figure = blank(7.4, 4.2)
+    axes = figure.subplots()
+    recalls = np.linspace(0, 1, curves.shape[1])
+    ranked = sorted(by_class, key=lambda name: -by_class[name])
+    there = [name for name in ranked if by_class[name] >= 0]
+    drawn = there if len(there) <= MOST else [*there[: MOST // 2], *there[-MOST // 2 :]]
+    rows = dict(zip(by_class, curves, strict=True))
+    for i, name in enumerate(drawn):
+        label = f"{fitted(name, 1.4, 8)}  {100 * by_class[name]:.1f}"
+        style = ("-", "--", ":")[i // len(HUES) % 3]
+        axes.plot(
+            recalls, rows[name], style, color=HUES[i % len(HUES)], lw=1.1, label=label
+        )
+    if there:
+        mean = np.mean([rows[name] for name in there], axis=0)
+        whole = 100 * np.mean([by_class[name] for name in there])
+        axes.plot(recalls, mean, color=LIGHT.ink, lw=2.4, label=f"mean  {whole:.1f}")
+        axes.legend(
+            frameon=False, fontsize=8, title="AP, %", bbox_to_anchor=(1.01, 1), loc=2
+        )
+    axes.set(
+        xlabel="recall", ylabel="precision at IoU 0.5", xlim=(0, 1), ylim=(0, 1.02)
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=LIGHT.faint, alpha=0.2, linewidth=0.8)
+    save(figure, path)
+
+
+HUES, MOST = (BLUE, VERMILION, GREEN, LIGHT.position), 12

@@ -7,7 +7,6 @@ import contextlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ STATS: MappingProxyType[str, int] = MappingProxyType(
         "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large",
     ))}
 )  # fmt: skip
-RESULTS = "results.json"
+RESULTS, PRECISION = "results.json", "precision.json"
 NOTHING = -1.0  # of what there is no ground truth for
 
 
@@ -168,6 +167,15 @@ class DetectionEvaluator:
             for name, value in self.precision.numbers.items()
         }
 
-    def write(self, folder: Path) -> None:
-        """Writes results.json, which COCO's server takes: whole, or not at all."""
-        write_whole(epath.Path(folder) / RESULTS, json.dumps(self.results()).encode())
+    def write(self, folder: epath.Path) -> None:
+        """Writes results.json, which COCO's server takes, and precision.json.
+
+        Each is written whole, or not at all.
+        """
+        assert self.precision is not None
+        write_whole(folder / RESULTS, json.dumps(self.results()).encode())
+        shown = {
+            "AP by class": self.precision.by_class,
+            "precision at recalls": self.precision.curve.round(4).T.tolist(),
+        }
+        write_whole(folder / PRECISION, json.dumps(shown, indent=1).encode())

@@ -1,6 +1,7 @@
 """Object detection: a detector's losses, and average precision."""
 
 import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from train.data.boxes.buckets import Shape, bucket_of
 from train.data.boxes.input import Truth
 from train.data.boxes.resize import fit, on_canvas, padded
 from train.export.weights import TrainedNetwork, save_weights
-from train.tasks.average_precision import DetectionEvaluator
+from train.tasks.average_precision import PRECISION, DetectionEvaluator
 from train.tasks.task import Batch, Examples, Losses, MetricColumn, Picture, Shown, Task
 
 # Images in a picture; boxes that are said of one; the least score of a drawn box.
@@ -39,9 +40,18 @@ def _detections(path: Path, experiment: Any, state: Any, log: Any) -> None:
     experiment.show(state, images, [each.name for each in stated], stated).draw(path)
 
 
+def _precision(path: Path, experiment: Any, state: Any, log: Any) -> None:
+    found = json.loads((experiment.workdir / PRECISION).read_text())
+    by_class, curves = found.values()
+    drawing.precision_recall(path, by_class, np.array(curves))
+
+
 PICTURES: MappingProxyType[str, Picture] = MappingProxyType(
     {
         "curves.png": Picture("each loss, and average precision", _curves),
+        "precision_recall.png": Picture(
+            "precision over recall at IoU 0.5, and AP, of each class", _precision
+        ),
         "detections.png": Picture(
             "test images with boxes and ground truth", _detections
         ),

@@ -42,7 +42,7 @@ class MetricColumn(NamedTuple):
 class Evaluator(Protocol):
     """Gathers the outputs of a whole set; what it makes of them need not be a sum.
 
-    It may have `write(folder)`: then `evaluate` writes what others want of the outputs.
+    It may have `write(folder)`: what is left of the outputs in the run's folder.
     """
 
     def add(self, outputs: Any, batch: Mapping[str, np.ndarray]) -> None:

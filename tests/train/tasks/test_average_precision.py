@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from etils import epath
 from support import golden
 
 from prm_flax.detection import Detections
@@ -84,10 +85,13 @@ def test_an_evaluation_in_batches_in_percent(tmp_path):
     made = evaluator()
     numbers = made.result()
     assert numbers["AP"] == pytest.approx(100 * FILE["stats"]["AP"], abs=1e-3)
-    made.write(tmp_path)
+    made.write(epath.Path(tmp_path))
     written = json.loads((tmp_path / "results.json").read_text())
     assert len(written) == len(FILE["detections"])
     assert written[0].keys() == FILE["detections"][0].keys()
+    shown = json.loads((tmp_path / "precision.json").read_text())
+    assert [*shown["AP by class"]] == [*truth().class_names]
+    assert np.shape(shown["precision at recalls"]) == (5, 101)
     again = average_precision(truth(), written)
     assert 100 * again.numbers["AP50"] == pytest.approx(numbers["AP50"])
 
