@@ -55,8 +55,13 @@ def plan(shape: tuple[int, ...], groups: int, plans: dict[float, Plan]) -> Plan:
     positions, each = h * w, channels // groups
     channels_, tile, warps = next(p for most, p in plans.items() if positions <= most)
     own = min(max(channels_, each), channels)
+    # Each position has numbers of its own, too: as if a group had four channels.
+    taken = own // each * max(each, LEAST)
     whole = 1 << (positions - 1).bit_length()
-    return Plan(own, min(max(tile * channels_ // own, 1), whole), warps)
+    return Plan(own, min(max(tile * channels_ // taken, 1), whole), warps)
+
+
+LEAST = 4
 
 
 def fits(shape: tuple[int, ...], itemsize: int, groups: int, runs: int) -> bool:
