@@ -5,8 +5,6 @@ runs a copy of its input, which reads and writes it once and so says what its me
 can do. Steps are started one after the other without waiting, as a training does.
 """
 
-import dataclasses
-import importlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,10 +21,6 @@ from benchmarks.results import Row, read
 from benchmarks.timing import alternate
 from prm_flax import PRM
 from prm_flax.detection import Targets
-from train import sharding
-from train.experiment import assemble
-from train.preflight.compile import with_batch
-from train.tasks.classification_setup import fake_input
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "jax-cuda12-plugin", "jax-cuda13-plugin")
 TIMED = False  # the names of the rows begin with the device
@@ -46,7 +40,8 @@ DETECTOR, DETECTORS = (
     "step, RetinaNet",
     {"plain": "retinanet_resnet50", "PRM": "retinanet_prm_resnet50"},
 )
-TARGETS, RARE = 10, 0.01  # objects of an image; how far values are drawn from the first
+# Objects of an image; the spread of parameters about their first values.
+OBJECTS, SPREAD = 10, 0.01
 
 
 def cases() -> dict[str, Callable[[], Row]]:
@@ -70,29 +65,14 @@ def rows() -> dict[str, Callable[[], Row]]:
 def _steps(networks: dict[str, tuple[str, steps.Kernel]]) -> Row:
     """What `python -m train fit` runs for a batch, on one device."""
     _accelerated()
-    images = _images()
+    images = wall.batch(IMAGES, SIDE)
     ways = {
-        name: wall.Training(_experiment(network, kernel), images)
+        name: wall.Training(
+            wall.experiment(network, IMAGES, dtype=steps.DTYPE, kernel=kernel), images
+        )
         for name, (network, kernel) in networks.items()
     }
     return alternate(ways, ROUNDS, CALLS)
-
-
-def _experiment(network: str, kernel: steps.Kernel):
-    config = importlib.import_module(f"configs.imagenet.{network}").config()
-    model = dataclasses.replace(
-        config.model, dtype=steps.DTYPE, kernel=kernel, batch_norm="global"
-    )
-    config = dataclasses.replace(with_batch(config, 1, IMAGES), model=model)
-    return assemble(config, sharding.make_mesh(jax.devices()[:1]), fake_input(config))
-
-
-def _images() -> dict[str, np.ndarray]:
-    random = np.random.default_rng(0)
-    return {
-        "image": random.integers(0, 256, (IMAGES, SIDE, SIDE, 3), np.uint8),
-        "label": random.integers(0, 1000, IMAGES, np.int32),
-    }
 
 
 def _layers(size: tuple[int, int, int], which: str) -> Row:
@@ -117,7 +97,7 @@ def _numbers(size: tuple[int, int, int]):
 
     x, dy = (draw((IMAGES, *size), jnp.bfloat16) for _ in range(2))
     variables = PRM(GROUPS, kernel="xla").init(next(keys), x[:1])
-    moved = jax.tree.map(lambda v: v + RARE * draw(v.shape, v.dtype), variables)
+    moved = jax.tree.map(lambda v: v + SPREAD * draw(v.shape, v.dtype), variables)
     return x, dy, moved
 
 
@@ -196,7 +176,7 @@ def _objects() -> Targets:
     places = detection.IMAGES, detection.PLACES
     low = random.uniform(0, 600, (*places, 2))
     boxes = np.concatenate([low, low + random.uniform(16, 200, (*places, 2))], -1)
-    taken = np.broadcast_to(np.arange(detection.PLACES) < TARGETS, places)
+    taken = np.broadcast_to(np.arange(detection.PLACES) < OBJECTS, places)
     return Targets(
         jnp.asarray(boxes, jnp.float32),
         jnp.asarray(random.integers(0, detection.CLASSES, places), jnp.int32),

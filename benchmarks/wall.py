@@ -36,21 +36,24 @@ def _compare(way: Callable[[Experiment], Callable[[], Any]]) -> Row:
     return alternate({name: way(experiment(name)) for name in (PLAIN, OURS)}, ROUNDS)
 
 
-def experiment(network: str) -> Experiment:
-    """A config of configs/imagenet on one device, with few images."""
+def experiment(network: str, images: int = IMAGES, **model: Any) -> Experiment:
+    """A config of configs/imagenet on one device, with so many images.
+
+    `model` changes fields of the config's.
+    """
     config = importlib.import_module(f"configs.imagenet.{network}").config()
-    model = dataclasses.replace(config.model, batch_norm="global")
-    config = dataclasses.replace(with_batch(config, 1, IMAGES), model=model)
+    changed = dataclasses.replace(config.model, batch_norm="global", **model)
+    config = dataclasses.replace(with_batch(config, 1, images), model=changed)
     return assemble(config, sharding.make_mesh(jax.devices()[:1]), fake_input(config))
 
 
-def batch() -> dict[str, np.ndarray]:
+def batch(images: int = IMAGES, side: int = SIDE) -> dict[str, np.ndarray]:
     """Noise, always the same."""
     random = np.random.default_rng(0)
-    shape = (IMAGES, SIDE, SIDE, 3)
+    shape = (images, side, side, 3)
     return {
         "image": random.integers(0, 256, shape, np.uint8),
-        "label": random.integers(0, 1000, IMAGES, np.int32),
+        "label": random.integers(0, 1000, images, np.int32),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from prm_flax.errors import unknown
-from train.config import BaseConfig, Config
+from train.config import BaseConfig, Config, DetectionConfig
 
 Rule = tuple[Callable[[Any], bool], str]
 
@@ -232,7 +232,7 @@ def _check_accumulation(share: int, parts: int, run: int | str) -> None:
         )
 
 
-def check_classes(config: Config, classes: int) -> None:
+def check_classes(config: Config | DetectionConfig, classes: int) -> None:
     """Raises if the config asks for another number of classes than the data has."""
     asked = config.model.num_classes
     if asked not in (None, classes):

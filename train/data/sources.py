@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from train.config import Config
+from train.config import BaseConfig, Config
 from train.data.datasets.fake import FakeInput, fake
 from train.data.datasets.fashion_mnist import load_fashion_mnist
 from train.data.datasets.idx import load_idx
@@ -73,7 +73,7 @@ def _records(
             max_bytes=data.max_image_bytes,
             randaugment=data.randaugment,
             magnitude=data.randaugment_magnitude,
-            workers=_cores() if data.workers is None else data.workers,
+            workers=cores() if data.workers is None else data.workers,
             prefetch=data.prefetch,
             shard=shard,
         )
@@ -124,7 +124,12 @@ def _fake_imagenet(config: Config, shard: Shard, fetch: bool) -> Input:
     return FakeInput(shape, classes, config.batch_size, config.eval_batch_size, shard)
 
 
-def _root(config: Config, fetch: bool = False) -> str:
+def root_of(config: BaseConfig, fetch: bool = False) -> str:
+    """Folder of the files of a source that needs some; nothing is fetched.
+
+    Raises:
+        ValueError: neither the config nor the environment names one.
+    """
     root = config.data.root or os.environ.get("PRM_DATA_DIR")
     if not root:
         raise ValueError(
@@ -142,7 +147,7 @@ def _solar_folder(config: Config, fetch: bool) -> str:
     return config.data.root or str(locate_solar_cells(fetch=fetch))
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores this process may use, at most 32: more workers only take memory."""
     return min(32, len(os.sched_getaffinity(0)))
 
@@ -152,9 +157,9 @@ SOURCES: MappingProxyType[str, Source] = MappingProxyType(
         "fashion_mnist": _arrays(
             lambda config, fetch: load_fashion_mnist(config.data.root, fetch)
         ),
-        "idx": _arrays(lambda config, fetch: load_idx(_root(config))),
-        "imagenet2012": _records(load_imagenet, _root),
-        "image_folder": _records(load_image_folder, _root),
+        "idx": _arrays(lambda config, fetch: load_idx(root_of(config))),
+        "imagenet2012": _records(load_imagenet, root_of),
+        "image_folder": _records(load_image_folder, root_of),
         "imagenet_photos": _records(load_photos, _photo_folder),
         "solar_cells": _records(load_solar_cells, _solar_folder),
         "fake": _arrays(lambda config, fetch: fake(config.seed, 4096, (28, 28, 1), 10)),

@@ -130,7 +130,7 @@ class DetectionEvaluator:
     def __init__(self, truth: Truth):
         self.truth = truth
         self.found: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        self.precision: Precision | None = None
+        self.ended: tuple[list[dict[str, Any]], Precision] | None = None
 
     def add(self, outputs: Any, batch: Mapping[str, np.ndarray]) -> None:
         """Takes `Detections` (b, …), index (b,) and mask (b,)."""
@@ -161,10 +161,12 @@ class DetectionEvaluator:
 
     def result(self) -> dict[str, float]:
         """The twelve numbers in percent; -1 where there is no ground truth."""
-        self.precision = average_precision(self.truth, self.results())
+        results = self.results()
+        precision = average_precision(self.truth, results)
+        self.ended = results, precision
         return {
             name: 100 * value if value >= 0 else NOTHING
-            for name, value in self.precision.numbers.items()
+            for name, value in precision.numbers.items()
         }
 
     def write(self, folder: epath.Path) -> None:
@@ -172,10 +174,11 @@ class DetectionEvaluator:
 
         Each is written whole, or not at all.
         """
-        assert self.precision is not None
-        write_whole(folder / RESULTS, json.dumps(self.results()).encode())
+        assert self.ended is not None
+        results, precision = self.ended
+        write_whole(folder / RESULTS, json.dumps(results).encode())
         shown = {
-            "AP by class": self.precision.by_class,
-            "precision at recalls": self.precision.curve.round(4).T.tolist(),
+            "AP by class": precision.by_class,
+            "precision at recalls": precision.curve.round(4).T.tolist(),
         }
         write_whole(folder / PRECISION, json.dumps(shown, indent=1).encode())

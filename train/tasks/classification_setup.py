@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from prm_flax import create_model
-from train.config import Config, Model
+from train.config import BaseModel, Config
 from train.data.datasets.fake import FakeInput
 from train.data.input import ALONE, Input, Shard
 from train.data.sources import SOURCES
@@ -66,8 +66,8 @@ def make(config: Config, images: Input) -> Classification:
     )
 
 
-def model_options(model: Model) -> dict[str, Any]:
-    """The options that `create_model` gets: those that are not None."""
+def model_options(model: BaseModel) -> dict[str, Any]:
+    """The options that `create_model`, or `create_detector`, gets: all but None."""
     options = {
         field.name: getattr(model, field.name)
         for field in dataclasses.fields(model)

@@ -1,20 +1,17 @@
 """From a detector's config to its task and its images."""
 
-import dataclasses
 import functools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from prm_flax.detection import create_detector
-from train.config import DetectionConfig, Detector
+from train.config import DetectionConfig
 from train.data.boxes.annotations import BoxSplits
-from train.data.boxes.files import Limits
+from train.data.boxes.files import Limits, looks_like
 from train.data.boxes.input import PLACES, BoxInput, BoxPhotos, FakeBoxes
 from train.data.boxes.resize import padded
 from train.data.datasets.coco import load_coco
@@ -22,12 +19,13 @@ from train.data.datasets.fashion_scenes import SceneRule, load_scenes
 from train.data.datasets.voc import load_voc
 from train.data.datasets.yolo import load_yolo
 from train.data.input import DataError, Shard
-from train.data.kinds import looks_like
+from train.data.sources import cores, root_of
 from train.data.trained import TrainedOn
 from train.export.weights import TrainedNetwork
+from train.tasks.classification_setup import model_options
 from train.tasks.detection import Detection
 from train.tasks.task import TaskKind, normalize
-from train.validate import check_known
+from train.validate import check_classes, check_known
 
 # COCO's train2017: images to train on, boxes of an image at most, classes.
 COCO_IMAGES, COCO_PLACES, COCO_CLASSES = 118_287, 100, 80
@@ -56,7 +54,6 @@ def open_images(config: DetectionConfig, shard: Shard, fetch: bool) -> BoxInput:
         splits = SOURCES[data.source](config, fetch)
     except DataError as error:
         raise _wrong_kind(config, error) from error
-    workers = min(32, len(os.sched_getaffinity(0)))
     return BoxInput(
         splits,
         limits=data.size,
@@ -68,7 +65,7 @@ def open_images(config: DetectionConfig, shard: Shard, fetch: bool) -> BoxInput:
         flip=data.flip,
         skip=data.on_bad_image == "skip",
         files=_limits(config),
-        workers=workers if data.workers is None else data.workers,
+        workers=cores() if data.workers is None else data.workers,
         prefetch=data.prefetch,
         shard=shard,
     )
@@ -105,12 +102,8 @@ def reopen(config: DetectionConfig, known: TrainedOn, images: bool) -> Any:
 
 def make(config: DetectionConfig, images: Any) -> Detection:
     """The task, with the classes of the images."""
-    asked, count = config.model.num_classes, len(images.class_names)
-    if asked not in (None, count):
-        raise ValueError(
-            f"model.num_classes is {asked}, but {config.data.source} has {count} "
-            "classes. Leave model.num_classes out to take the data's."
-        )
+    count = len(images.class_names)
+    check_classes(config, count)
     data, options = config.data, model_options(config.model) | {"num_classes": count}
     rule = getattr(images, "rule", None)
     return Detection(
@@ -134,17 +127,6 @@ def make(config: DetectionConfig, images: Any) -> Detection:
     )
 
 
-def model_options(model: Detector) -> dict[str, Any]:
-    """The options that `create_detector` gets: those that are not None."""
-    options = {
-        field.name: getattr(model, field.name)
-        for field in dataclasses.fields(model)
-        if field.name not in ("name", "num_classes")
-    }
-    options["dtype"] = None if model.dtype is None else jnp.dtype(model.dtype)
-    return {name: value for name, value in options.items() if value is not None}
-
-
 def fake_input(config: DetectionConfig) -> Any:
     """Shapes and sizes alone: COCO's where its files are not at hand."""
     data = config.data
@@ -161,20 +143,10 @@ def _limits(config: DetectionConfig) -> Limits:
     return Limits(config.data.max_image_bytes, config.data.max_image_pixels)
 
 
-def _root(config: DetectionConfig) -> Path:
-    root = config.data.root or os.environ.get("PRM_DATA_DIR")
-    if not root:
-        raise ValueError(
-            f"data.source {config.data.source} needs data.root, the folder of its "
-            "files: --data.root FOLDER, or set PRM_DATA_DIR."
-        )
-    return Path(root)
-
-
 def _coco(config: DetectionConfig, fetch: bool) -> BoxSplits:
     data = config.data
     return load_coco(
-        _root(config),
+        Path(root_of(config)),
         (data.train_json, data.train_images),
         (data.test_json, data.test_images),
         _limits(config),
@@ -186,7 +158,7 @@ def _folders(load: Callable[..., BoxSplits]):
     def opened(config: DetectionConfig, fetch: bool) -> BoxSplits:
         data = config.data
         skip = data.on_bad_image == "skip"
-        root, limits = _root(config), _limits(config)
+        root, limits = Path(root_of(config)), _limits(config)
         return load(root, data.train_list, data.test_list, limits, skip)
 
     return opened

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from prm_flax.prm.kernels import gpu_tiles as tile
+from prm_flax.prm.kernels import gpu_scores as prm
+from prm_flax.prm.kernels.gpu_tiles import Tile, Tiles
 from prm_flax.prm.kernels.options import Options
 
 
@@ -25,10 +26,10 @@ def backward_body(
     rates = refs.pop() if has_affine else None
     *others, dx_ref, sums = refs
     inputs = _Inputs(
-        tile.Tiles(x_ref, affine, others, size, tile_),
-        tile.unpack(shared, four),
-        tile.Look(index[...], pair[0], pair[1]),
-        tile.Moments(numbers[0], numbers[1]),
+        Tiles(x_ref, affine, others, size, tile_),
+        prm.unpack(shared, four),
+        prm.Look(index[...], pair[0], pair[1]),
+        prm.Moments(numbers[0], numbers[1]),
         (numbers[2], numbers[3]),
         options,
     )
@@ -44,10 +45,10 @@ def backward_body(
 class _Inputs(NamedTuple):
     """What the kernel was given; `means` (g,) are of the factors of α and β."""
 
-    tiles: tile.Tiles
-    params: tile.Unpacked
-    seen: tile.Look
-    moments: tile.Moments
+    tiles: Tiles
+    params: prm.Unpacked
+    seen: prm.Look
+    moments: prm.Moments
     means: tuple[jax.Array, jax.Array]
     options: Options
 
@@ -57,7 +58,7 @@ class _Point(NamedTuple):
 
     x: jax.Array
     dy: jax.Array
-    scores: tile.Scores
+    scores: prm.Scores
     normed: jax.Array
     gate: jax.Array
     du: jax.Array
@@ -66,13 +67,13 @@ class _Point(NamedTuple):
 def _points(inputs: _Inputs) -> Callable[..., _Point]:
     tiles, params, seen, moments, _, options = inputs
 
-    def make(at: tile.Tile) -> _Point:
+    def make(at: Tile) -> _Point:
         x, (dy, *y) = at.x, at.others
         for result in y:
             dy = jnp.where(result > 0, dy, 0.0)
-        made = tile.scores(at, seen, params, options)
+        made = prm.scores(at, seen, params, options)
         normed = jnp.where(at.real, moments.normed(made.score), 0.0)
-        gate = tile.sigmoid(params.lam * normed + params.xi)
+        gate = prm.sigmoid(params.lam * normed + params.xi)
         return _Point(x, dy, made, normed, gate, (x * dy).sum(-1) * gate * (1 - gate))
 
     only = make(tiles.only) if tiles.only else None
@@ -176,7 +177,7 @@ def _factors(inputs: _Inputs, p: _Point) -> list[jax.Array]:
 
     That it is 0 to rounding alone would be felt where a mean is large.
     """
-    found = tile.factors(p.scores)
+    found = prm.factors(p.scores)
     if inputs.options.normalize:
         two = zip(found[:2], inputs.means, strict=True)
         found[:2] = [factor - mean for factor, mean in two]
@@ -185,7 +186,7 @@ def _factors(inputs: _Inputs, p: _Point) -> list[jax.Array]:
 
 def _to_vectors(inputs: _Inputs, p: _Point, ds) -> list[jax.Array]:
     """What the query and the context get from each position, over α and β."""
-    phi, seen = tile.similarity(inputs.options), inputs.seen
+    phi, seen = prm.similarity(inputs.options), inputs.seen
     found = []
     for vector, values in ((seen.query, ds * p.scores.near), (seen.context, ds)):
         wide = jnp.broadcast_to(vector, p.x.shape)
@@ -196,7 +197,7 @@ def _to_vectors(inputs: _Inputs, p: _Point, ds) -> list[jax.Array]:
 def _to_x(inputs: _Inputs, point, shared: _Shared, dx_ref):
     """Writes the features' cotangent; returns the sums of the affine's, if any."""
     tiles, params, seen, _, _, options = inputs
-    phi = tile.similarity(options)
+    phi = prm.similarity(options)
 
     def body(at, carry):
         p = point(at)

@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 
-from prm_flax.prm.kernels import gpu_tiles as tile
+from prm_flax.prm.kernels import gpu_scores as prm
+from prm_flax.prm.kernels.gpu_tiles import Tiles
 from prm_flax.prm.kernels.options import Options
 
 
@@ -13,24 +14,24 @@ def forward_body(
     shared, four, *refs = refs
     affine = refs.pop(0) if has_affine else None
     x_ref, *identity, y_ref, index, pair, numbers = refs
-    params = tile.unpack(shared, four)
-    tiles = tile.Tiles(x_ref, affine, identity, size, tile_)
-    seen = tile.look(tiles)
+    params = prm.unpack(shared, four)
+    tiles = Tiles(x_ref, affine, identity, size, tile_)
+    seen = prm.look(tiles)
 
     def made(at):
-        return tile.scores(at, seen, params, options)
+        return prm.scores(at, seen, params, options)
 
-    moments = tile.moments(tiles, lambda at: made(at).score, options)
+    moments = prm.moments(tiles, lambda at: made(at).score, options)
 
     def body(at, carry):
         found = made(at)
-        gate = tile.sigmoid(params.lam * moments.normed(found.score) + params.xi)
+        gate = prm.sigmoid(params.lam * moments.normed(found.score) + params.xi)
         # Rounded where separate operations would write it.
         y = (at.x * gate[..., None]).astype(y_ref.dtype).astype(jnp.float32)
         for each in at.others:
             y = y + each
         at.write(y_ref, jnp.maximum(y, 0.0) if options.relu else y)
-        two = tile.factors(found)[:2]
+        two = prm.factors(found)[:2]
         return [a + jnp.where(at.real, b, 0.0) for a, b in zip(carry, two, strict=True)]
 
     totals = tiles.over(body, [tiles.zeros()] * 2)

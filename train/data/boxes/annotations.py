@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,14 +38,6 @@ class Annotated(NamedTuple):
     areas: np.ndarray
 
 
-class Reader(Protocol):
-    """Gives the pixels of an image of a set; picklable."""
-
-    def __call__(self, index: int) -> np.ndarray:
-        """The pixels uint8 (h, w, 3), upright; BadImage if it cannot be read."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class BoxSet:
     """One split of a set.
@@ -54,7 +46,8 @@ class BoxSet:
         images: in the set's order.
         class_names: in the order of the labels.
         category_ids: the set's own number of each class.
-        read: index -> pixels.
+        read: index -> pixels uint8 (h, w, 3), upright; BadImage if it cannot be read.
+            Picklable.
         left_out: what was left out or changed, and how often.
     """
 

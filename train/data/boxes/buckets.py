@@ -99,7 +99,7 @@ def shuffled(
     """
     visits = order(seed, epoch, len(buckets))
     made = _batches(np.array(buckets), batch_size, visits)
-    # Another epoch's numbers, so that batches and images are shuffled apart.
+    # Of another seed, so that batches and images are shuffled apart.
     mixed = order(seed ^ 0x5F5E5F, epoch, len(made.buckets))
     return Batches(made.buckets[mixed], made.images[mixed])
 

@@ -17,6 +17,7 @@ from train.data.boxes.files import Limits
 from train.data.boxes.resize import fitted, padded
 from train.data.images.decode import BadImage, decode
 from train.data.input import ALONE, Batch, DataError, Shard
+from train.data.pipeline import SplitInput
 from train.data.records.base import read_file
 from train.data.workers import check_shared_memory, stream
 
@@ -39,7 +40,7 @@ class Truth(NamedTuple):
     category_ids: tuple[int, ...]
 
 
-class BoxInput:
+class BoxInput(SplitInput):
     """An `Input` of images with boxes, made by workers.
 
     Args:
@@ -108,24 +109,9 @@ class BoxInput:
         return *max(self.rule.shapes, key=math.prod), 3
 
     @property
-    def train_images(self) -> int:
-        """Images to train on."""
-        return len(self.splits.train)
-
-    @property
-    def test_images(self) -> int:
-        """Images to test on."""
-        return len(self.splits.test)
-
-    @property
     def epoch_batches(self) -> int:
         """Steps in which every training image comes once."""
         return self._train.batches
-
-    @property
-    def digests(self) -> tuple[str, str]:
-        """Of the training and of the test images with their boxes."""
-        return self.splits.train.digest, self.splits.test.digest
 
     @property
     def truth(self) -> Truth:

@@ -12,7 +12,7 @@ from train.data.boxes.annotations import (
     annotated,
     read_json,
 )
-from train.data.boxes.files import FileReader, Limits, below
+from train.data.boxes.files import Limits, below, set_of_files
 from train.data.images.decode import BadImage
 from train.data.input import DataError
 
@@ -103,13 +103,8 @@ def _split(stated: Any, folder: Path, limits: Limits, strict: Strictness) -> Box
     for lost in boxes.values():
         for _ in lost:
             strict.refuse("box of an image that is not listed", "annotations")
-    return BoxSet(
-        images,
-        tuple(str(each["name"]) for each in categories),
-        tuple(labels),
-        FileReader(paths, [image.size for image in images], limits),
-        strict.finish(),
-    )
+    names = tuple(str(each["name"]) for each in categories)
+    return set_of_files(images, paths, names, tuple(labels), limits, strict)
 
 
 def _boxes_by_image(

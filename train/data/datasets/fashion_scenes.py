@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from train.data.boxes.annotations import Annotated, BoxSet, BoxSplits
+from train.data.boxes.files import from_one
 from train.data.datasets.fashion_mnist import CLASS_NAMES, load_fashion_mnist
 from train.data.records.arrays import ArraySource
 from train.data.rng import below, unit, words_at
@@ -170,7 +171,7 @@ def load_scenes(
 def _split(source: ArraySource, rule: SceneRule, count: int, name: str) -> BoxSet:
     scenes = Scenes(source.images.reshape(-1, SIDE, SIDE), rule, f"scenes {name}")
     images = [_stated(scenes, source.labels, index) for index in range(count)]
-    return BoxSet(images, CLASS_NAMES, tuple(range(1, len(CLASS_NAMES) + 1)), scenes)
+    return BoxSet(images, CLASS_NAMES, from_one(CLASS_NAMES), scenes)
 
 
 def _stated(scenes: Scenes, labels: np.ndarray, index: int) -> Annotated:

@@ -16,7 +16,7 @@ from train.data.boxes.annotations import (
     Strictness,
     annotated,
 )
-from train.data.boxes.files import SUFFIXES, FileReader, Limits
+from train.data.boxes.files import SUFFIXES, Limits, from_one, set_of_files
 from train.data.input import DataError
 
 
@@ -84,13 +84,8 @@ def _split(root, split, files, labels, limits, skip) -> BoxSet:
             annotated(path.name, number, whole, _objects(tree, labels), strict)
         )
         paths.append(str(path))
-    return BoxSet(
-        images,
-        tuple(labels),
-        tuple(range(1, len(labels) + 1)),
-        FileReader(paths, [image.size for image in images], limits),
-        strict.finish(),
-    )
+    names = tuple(labels)
+    return set_of_files(images, paths, names, from_one(names), limits, strict)
 
 
 def _image(root: Path, name: str, stem: str) -> Path | None:

@@ -14,7 +14,7 @@ from train.data.boxes.annotations import (
     Strictness,
     annotated,
 )
-from train.data.boxes.files import SUFFIXES, FileReader, Limits, size_of
+from train.data.boxes.files import SUFFIXES, Limits, from_one, set_of_files, size_of
 from train.data.images.decode import BadImage
 from train.data.input import DataError
 
@@ -87,13 +87,7 @@ def _split(root, split, names, limits, skip) -> BoxSet:
         stated = _boxes(lines, size, len(names), strict)
         images.append(annotated(path.name, number, size, stated, strict))
         paths.append(str(path))
-    return BoxSet(
-        images,
-        names,
-        tuple(range(1, len(names) + 1)),
-        FileReader(paths, [image.size for image in images], limits),
-        strict.finish(),
-    )
+    return set_of_files(images, paths, names, from_one(names), limits, strict)
 
 
 def _boxes(

@@ -8,13 +8,12 @@ import pytest
 from PIL import Image
 from support.box_sets import BOXES, CLASSES, write_coco, write_voc, write_yolo
 
-from train.data.boxes.files import Limits
+from train.data.boxes.files import Limits, looks_like
 from train.data.boxes.input import BoxInput, places_for
 from train.data.datasets.coco import load_coco
 from train.data.datasets.voc import load_voc
 from train.data.datasets.yolo import load_yolo
 from train.data.input import DataError, Shard
-from train.data.kinds import looks_like
 
 LIMITS = Limits()
 JSONS = ("train.json", "train"), ("val.json", "val")
@@ -91,10 +90,6 @@ def test_what_a_batch_holds(tmp_path):
     row = int(np.flatnonzero(first["mask"])[0])
     own = BOXES[int(first["index"][row])]
     assert first["valid"][row].sum() == len(own)
-
-
-def without(stated, **changes):
-    return stated | changes
 
 
 def changed(part, number, **fields):
