@@ -15,7 +15,7 @@ from prm_flax.detection import rpn
 from prm_flax.detection.convolution import Convolutions, xavier
 from prm_flax.detection.dense import DenseOutputs
 from prm_flax.detection.detect import Candidates, classes_above
-from prm_flax.detection.fpn import FPN
+from prm_flax.detection.fpn import CHANNELS, FPN
 from prm_flax.detection.levels import (
     enter,
     extent_of,
@@ -25,7 +25,7 @@ from prm_flax.detection.levels import (
     own_sizes,
 )
 from prm_flax.detection.objective import Assignment, Summed
-from prm_flax.detection.roi_head import Pyramid, RoIHead, StageOutputs
+from prm_flax.detection.roi_head import HIDDEN, Pyramid, RoIHead, StageOutputs
 from prm_flax.detection.targets import Targets
 
 # Proposals of a level before the suppression, and of all levels after it.
@@ -41,12 +41,16 @@ class CascadeRCNN(nn.Module):
         num_classes: K.
         dtype: of the computation, None for the input's and parameters' common one.
         param_dtype: of the parameters.
+        channels: of the pyramid and the proposal network.
+        hidden: of the stages' two dense layers.
     """
 
     backbone: nn.Module
     num_classes: int = 80
     dtype: Any = None
     param_dtype: Any = jnp.float32
+    channels: int = CHANNELS
+    hidden: int = HIDDEN
 
     loss_names: ClassVar[tuple[str, ...]] = (
         *("loss_rpn_cls", "loss_rpn_bbox"),
@@ -62,9 +66,9 @@ class CascadeRCNN(nn.Module):
     def setup(self):
         """Neck and heads."""
         types = self.dtype, self.param_dtype
-        self.neck = FPN(Convolutions(*types, xavier), subsample=True)
-        self.rpn_head = rpn.RPNHead(Convolutions(*types))
-        self.roi_head = RoIHead(self.num_classes, *types)
+        self.neck = FPN(Convolutions(*types, xavier), subsample=True, channels=self.channels)
+        self.rpn_head = rpn.RPNHead(Convolutions(*types), self.channels)
+        self.roi_head = RoIHead(self.num_classes, *types, self.hidden)
 
     def __call__(
         self, images: jax.Array, sizes: jax.Array | None = None, train: bool = False

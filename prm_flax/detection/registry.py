@@ -18,7 +18,7 @@ FROZEN = 1
 OF_CLASSIFIERS = frozenset({"features_only", "dropout"})
 # Options of a detector itself.
 OF_DETECTORS = MappingProxyType(
-    {"retinanet": ("channels", "depth"), "cascade_rcnn": ()}
+    {"retinanet": ("channels", "depth"), "cascade_rcnn": ("channels", "hidden")}
 )
 
 
@@ -43,8 +43,8 @@ def create_detector(
         num_classes: K, without background.
         frozen_stages: of the backbone, with the stem, that are not trained; 0 for none.
         **options: those of `create_model`; `dtype` and `param_dtype` are also those of
-            neck and head. Of RetinaNet also `channels`, of pyramid and towers, and
-            `depth`, the convolutions of a tower.
+            neck and head. Also `channels`, of the pyramid and what is on it, and `depth`,
+            of RetinaNet's towers, or `hidden`, of Cascade R-CNN's dense layers.
 
     Returns:
         A Linen module: `model.apply(variables, images, sizes)` takes images

@@ -23,7 +23,7 @@ from prm_flax.detection.rpn import Proposals
 from prm_flax.detection.targets import Targets, assign
 from prm_flax.layers.basic import ReLU
 
-WIDTH = 1024
+HIDDEN = 1024
 BETA = 1.0  # of smooth L1
 
 
@@ -89,17 +89,19 @@ class BBoxHead(nn.Module):
         num_classes: K.
         dtype: of the computation, None for the input's and parameters' common one.
         param_dtype: of the parameters.
+        hidden: of the shared layers.
     """
 
     num_classes: int
     dtype: Any = None
     param_dtype: Any = jnp.float32
+    hidden: int = HIDDEN
 
     def setup(self):
         """Two shared layers, one for classes, one for boxes."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        first = nn.DenseGeneral(WIDTH, axis=(-2, -1), kernel_init=xavier, **types)
-        self.shared_fcs = [first, nn.Dense(WIDTH, kernel_init=xavier, **types)]
+        first = nn.DenseGeneral(self.hidden, axis=(-2, -1), kernel_init=xavier, **types)
+        self.shared_fcs = [first, nn.Dense(self.hidden, kernel_init=xavier, **types)]
         self.fc_cls = nn.Dense(self.num_classes + 1, kernel_init=small, **types)
         self.relu = ReLU()
         smaller = nn.initializers.normal(0.001)
@@ -121,15 +123,17 @@ class RoIHead(nn.Module):
         num_classes: K.
         dtype: of the computation, None for the input's and parameters' common one.
         param_dtype: of the parameters.
+        hidden: of the stages' shared layers.
     """
 
     num_classes: int
     dtype: Any = None
     param_dtype: Any = jnp.float32
+    hidden: int = HIDDEN
 
     def setup(self):
         """The stages' heads."""
-        types = self.dtype, self.param_dtype
+        types = self.dtype, self.param_dtype, self.hidden
         self.bbox_head = [BBoxHead(self.num_classes, *types) for _ in STAGES]
 
     def __call__(self, pyramid: Pyramid, boxes: jax.Array) -> tuple[StageOutputs, ...]:

@@ -34,14 +34,16 @@ class RPNHead(nn.Module):
 
     Attributes:
         convolutions: builds the layers.
+        channels: of the shared layer.
     """
 
     convolutions: Convolutions
+    channels: int = CHANNELS
 
     def setup(self):
         """The same layers for all levels."""
         conv, count = self.convolutions.conv, anchors.RPN.per_position
-        self.rpn_conv = conv(CHANNELS, 3, None)
+        self.rpn_conv = conv(self.channels, 3, None)
         self.rpn_cls = conv(count, 1, None)
         self.rpn_reg = conv(count * 4, 1, None)
 

@@ -13,6 +13,10 @@ from prm_flax.detection import create_detector, pad_targets
 
 KINDS = ("retinanet", "cascade_rcnn")
 CLASSES = 3
+NARROW = {
+    "retinanet": {"channels": 16, "depth": 2},
+    "cascade_rcnn": {"channels": 16, "hidden": 32},
+}
 BUCKETS = ((64, 96), (64, 128), (96, 96), (128, 96))
 # Two of them are 64×64 when padded alone.
 SIZES = np.array([[60, 33], [50, 64], [30, 90]])
@@ -34,7 +38,7 @@ class Subject(NamedTuple):
 @functools.cache
 def small(kind, network="prm_resnet18", dtype=jnp.float64):
     """One narrow block a stage, and numbers such that no score is 0 or 1."""
-    options = {"groups": 4} if network.startswith("prm") else {}
+    options = NARROW[kind] | ({"groups": 4} if network.startswith("prm") else {})
     model = create_detector(f"{kind}_{network}", CLASSES, **options)
     model = model.clone(backbone=model.backbone.clone(depths=(1, 1, 1, 1), width=8))
     drawn = np.random.default_rng(0)
