@@ -25,7 +25,7 @@ from prm_flax.runs import AVERAGE, CONFIG, WEIGHTS
 from train import sharding
 from train.checkpoints.steps import Steps
 from train.config import Config, Init
-from train.data.datasets import imagenet_samples
+from train.data.datasets.imagenet_samples import SAMPLES
 from train.distributed import any_process, say
 from train.experiment import Experiment, workdir_of
 from train.state import TrainState
@@ -124,7 +124,7 @@ def _of_file(path: Path, kind: str) -> Contents:
         raise FileNotFoundError(
             "init.file must be a run's folder or a file of weights, .pth or "
             f".safetensors: {path} is not there. The public MobileNetV2 is fetched by "
-            f"`make weights`, into {imagenet_samples.folder()}."
+            f"`make weights`, into {SAMPLES.path}."
         )
     if path.suffix != ".safetensors":
         return read_contents(path, average=kind == "average")

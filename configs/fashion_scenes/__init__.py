@@ -1,1 +1,1 @@
-"""Fashion-MNIST on a laptop."""
+"""Scenes of Fashion-MNIST on a laptop."""

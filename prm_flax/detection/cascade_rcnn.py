@@ -17,6 +17,7 @@ from prm_flax.detection.dense import DenseOutputs
 from prm_flax.detection.detect import Candidates, classes_above
 from prm_flax.detection.fpn import CHANNELS, FPN
 from prm_flax.detection.levels import (
+    Norms,
     enter,
     extent_of,
     extents_of,
@@ -41,6 +42,8 @@ class CascadeRCNN(nn.Module):
         num_classes: K.
         dtype: of the computation, None for the input's and parameters' common one.
         param_dtype: of the parameters.
+        norms: statistics of the backbone's batch norms in training: "running", theirs,
+            or "batch", which moves those, for a backbone that starts from nothing.
         channels: of the pyramid and the proposal network.
         hidden: of the stages' two dense layers.
     """
@@ -49,6 +52,7 @@ class CascadeRCNN(nn.Module):
     num_classes: int = 80
     dtype: Any = None
     param_dtype: Any = jnp.float32
+    norms: Norms = "running"
     channels: int = CHANNELS
     hidden: int = HIDDEN
 
@@ -66,7 +70,9 @@ class CascadeRCNN(nn.Module):
     def setup(self):
         """Neck and heads."""
         types = self.dtype, self.param_dtype
-        self.neck = FPN(Convolutions(*types, xavier), subsample=True, channels=self.channels)
+        self.neck = FPN(
+            Convolutions(*types, xavier), subsample=True, channels=self.channels
+        )
         self.rpn_head = rpn.RPNHead(Convolutions(*types), self.channels)
         self.roi_head = RoIHead(self.num_classes, *types, self.hidden)
 
@@ -78,18 +84,21 @@ class CascadeRCNN(nn.Module):
         Args:
             images: (b, h, w, c), padded.
             sizes: (b, 2) their own, or None.
-            train: changes nothing: all norms use their running statistics.
+            train: matters with norms "batch" alone.
         """
-        levels, _ = self.pyramid(images, sizes)
+        levels, _ = self.pyramid(images, sizes, train)
         if self.is_initializing():
             box = jnp.zeros((images.shape[0], 1, 4), jnp.float32)
             self.stages(levels, sizes, box)
         return self._dense(levels), levels
 
-    def pyramid(self, images: jax.Array, sizes: jax.Array | None = None):
+    def pyramid(
+        self, images: jax.Array, sizes: jax.Array | None = None, train: bool = False
+    ):
         """The levels and their extents."""
         images, extent = enter(images, sizes)
-        found = features(self.backbone, images, extent)
+        train = train and self.norms == "batch"
+        found = features(self.backbone, images, extent, train)
         stages = last_stages(self.backbone, 4)
         extents = extents_of(extent, tuple(stride for *_, stride in stages))
         return self.neck(tuple(found[name] for name, *_ in stages), extents)
@@ -122,7 +131,7 @@ class CascadeRCNN(nn.Module):
                 "Proposals are drawn at random: detection_loss needs a key, or "
                 "sampling='all'."
             )
-        levels, extents = self.pyramid(images, sizes)
+        levels, extents = self.pyramid(images, sizes, train=True)
         outputs, pyramid = self._dense(levels), self._pyramid(levels, sizes)
         found = rpn.losses(
             outputs, self.strides, extents, pyramid.sizes, targets, assignment

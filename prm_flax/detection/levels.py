@@ -5,7 +5,7 @@ image's extent is its own size rounded up to 32, as if it were padded alone; wha
 beyond is kept at 0 in every map.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -16,6 +16,7 @@ from prm_flax.layers.extent import cut, strided
 
 MULTIPLE = 32
 
+Norms = Literal["running", "batch"]
 # (name, channels, stride), as in a network's `feature_info`.
 Stage = tuple[str, int, int]
 
@@ -75,10 +76,26 @@ def own_sizes(
     return sizes.astype(dtype)
 
 
-def features(backbone: Any, images: jax.Array, extent: Any) -> dict[str, jax.Array]:
-    """The backbone's stages; its norms use their running statistics."""
-    given = {} if extent is None else {"extent": extent}
-    return backbone(images, train=False, **given)
+def features(
+    backbone: Any, images: jax.Array, extent: Any, train: bool = False
+) -> dict[str, jax.Array]:
+    """The backbone's stages, 0 outside of the extent.
+
+    Args:
+        backbone: with `features_only`.
+        images: (b, h, w, c).
+        extent: (b, 2), or None.
+        train: its norms use the batch's statistics, which count the padding, as in
+            every detector trained so; else their running ones.
+    """
+    if not train:
+        given = {} if extent is None else {"extent": extent}
+        return backbone(images, train=False, **given)
+    found = backbone(images, train=True)
+    return {
+        name: cut(found[name], strided(extent, stride))
+        for name, _, stride in backbone.feature_info
+    }
 
 
 def enlarged(x: jax.Array, size: tuple[int, ...]) -> jax.Array:

@@ -88,7 +88,8 @@ def detection_loss(
             The mean of the results over the axis is the loss of the whole.
 
     Returns:
-        The total, each loss by name, and the batch statistics, which are unchanged.
+        The total, each loss by name, and the batch statistics, which move only if the
+        model's `norms` are "batch".
 
     Raises:
         ValueError: an unknown sampling, no key to draw with, or a number of images that
@@ -111,8 +112,14 @@ def detection_loss(
     keys = _keys(key, images.shape[0])
     targets = Targets(*map(jnp.asarray, targets))
     assignment = Assignment(SAMPLINGS[sampling], keys, crowd_share, proposals)
-    found = model.apply(
-        variables, images, sizes, targets, assignment, method="training_losses"
+    found, new = model.apply(
+        variables,
+        images,
+        sizes,
+        targets,
+        assignment,
+        method="training_losses",
+        mutable=["batch_stats"],
     )
     if weights is None:
         weights = jnp.ones(images.shape[0])
@@ -121,7 +128,8 @@ def detection_loss(
         name: normalised(loss, weights, images_per_divisor, axis)
         for name, loss in summed.items()
     }
-    return sum(losses.values(), jnp.zeros(())), losses, variables.get("batch_stats", {})
+    total = sum(losses.values(), jnp.zeros(()))
+    return total, losses, new.get("batch_stats", {})
 
 
 def _keys(key: Any, count: Any) -> Any:

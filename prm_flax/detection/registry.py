@@ -1,24 +1,29 @@
 """Detectors by name: `create_detector` and `list_detectors`."""
 
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import flax.linen as nn
 
 from prm_flax.backbones.registry import create_model, list_models
 from prm_flax.detection.cascade_rcnn import CascadeRCNN
+from prm_flax.detection.levels import Norms
 from prm_flax.detection.retinanet import RetinaNet
 from prm_flax.errors import unknown
 
 DETECTORS: MappingProxyType[str, type[RetinaNet] | type[CascadeRCNN]] = (
     MappingProxyType({"retinanet": RetinaNet, "cascade_rcnn": CascadeRCNN})
 )
+NORMS = get_args(Norms)
 # Stages that, with the stem, are not trained in the paper.
 FROZEN = 1
 OF_CLASSIFIERS = frozenset({"features_only", "dropout"})
 # Options of a detector itself.
 OF_DETECTORS = MappingProxyType(
-    {"retinanet": ("channels", "depth"), "cascade_rcnn": ("channels", "hidden")}
+    {
+        "retinanet": ("norms", "channels", "depth"),
+        "cascade_rcnn": ("norms", "channels", "hidden"),
+    }
 )
 
 
@@ -43,8 +48,10 @@ def create_detector(
         num_classes: K, without background.
         frozen_stages: of the backbone, with the stem, that are not trained; 0 for none.
         **options: those of `create_model`; `dtype` and `param_dtype` are also those of
-            neck and head. Also `channels`, of the pyramid and what is on it, and `depth`,
-            of RetinaNet's towers, or `hidden`, of Cascade R-CNN's dense layers.
+            neck and head. `norms`: "running" statistics of the backbone's batch norms
+            in training, or the "batch"'s, without frozen stages. `channels`, of the
+            pyramid and what is on it, and `depth`, of RetinaNet's towers, or `hidden`,
+            of Cascade R-CNN's dense layers.
 
     Returns:
         A Linen module: `model.apply(variables, images, sizes)` takes images
@@ -70,6 +77,13 @@ def create_detector(
         raise ValueError(
             f"{own} is an option of classifiers; a detector takes features from its "
             "backbone, which has no classifier. Leave it out."
+        )
+    if options.get("norms", NORMS[0]) not in NORMS:
+        raise ValueError(f"norms must be one of {[*NORMS]}, got {options['norms']!r}.")
+    if options.get("norms") == "batch" and frozen_stages:
+        raise ValueError(
+            "norms='batch' is for a backbone that is trained whole: its frozen stages "
+            f"keep their statistics. Got frozen_stages={frozen_stages}; 0 is needed."
         )
     detector = DETECTORS[kind]
     more = {n: options.pop(n) for n in OF_DETECTORS[kind] if n in options}

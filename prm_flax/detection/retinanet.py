@@ -21,6 +21,7 @@ from prm_flax.detection.dense import DenseOutputs
 from prm_flax.detection.detect import Candidates, best_pairs
 from prm_flax.detection.fpn import CHANNELS, FPN
 from prm_flax.detection.levels import (
+    Norms,
     enter,
     extents_of,
     features,
@@ -88,6 +89,8 @@ class RetinaNet(nn.Module):
         num_classes: K.
         dtype: of the computation, None for the input's and parameters' common one.
         param_dtype: of the parameters.
+        norms: statistics of the backbone's batch norms in training: "running", theirs,
+            or "batch", which moves those, for a backbone that starts from nothing.
         channels: of the pyramid and the towers.
         depth: convolutions of a tower.
     """
@@ -96,6 +99,7 @@ class RetinaNet(nn.Module):
     num_classes: int = 80
     dtype: Any = None
     param_dtype: Any = jnp.float32
+    norms: Norms = "running"
     channels: int = CHANNELS
     depth: int = DEPTH
 
@@ -125,20 +129,25 @@ class RetinaNet(nn.Module):
     ) -> DenseOutputs:
         """What it says of images (b, h, w, c), padded, of their own sizes (b, 2).
 
-        `train` changes nothing: all norms use their running statistics.
+        `train` matters with norms "batch" alone.
         """
-        return self._outputs(images, sizes)[0]
+        return self._outputs(images, sizes, train)[0]
 
-    def _outputs(self, images: jax.Array, sizes: Any) -> tuple[DenseOutputs, Any]:
-        levels, extents = self.pyramid(images, sizes)
+    def _outputs(
+        self, images: jax.Array, sizes: Any, train: bool = False
+    ) -> tuple[DenseOutputs, Any]:
+        levels, extents = self.pyramid(images, sizes, train)
         pairs = zip(levels, extents, strict=True)
         logits, deltas = zip(*(self.bbox_head(*pair) for pair in pairs), strict=True)
         return DenseOutputs(logits, deltas), extents
 
-    def pyramid(self, images: jax.Array, sizes: jax.Array | None = None):
+    def pyramid(
+        self, images: jax.Array, sizes: jax.Array | None = None, train: bool = False
+    ):
         """The levels and their extents."""
         images, extent = enter(images, sizes)
-        found = features(self.backbone, images, extent)
+        train = train and self.norms == "batch"
+        found = features(self.backbone, images, extent, train)
         extents = extents_of(extent, tuple(stride for *_, stride in self.stages))
         return self.neck(tuple(found[name] for name, *_ in self.stages), extents)
 
@@ -146,7 +155,7 @@ class RetinaNet(nn.Module):
         self, images: jax.Array, sizes: Any, targets: Targets, assignment: Assignment
     ) -> dict[str, Summed]:
         """The "loss_cls" and "loss_bbox", for `detection_loss`."""
-        outputs, extents = self._outputs(images, sizes)
+        outputs, extents = self._outputs(images, sizes, train=True)
         return losses(outputs, self.strides, extents, targets, assignment.crowd_share)
 
     def candidates(self, images: jax.Array, sizes: Any, score: float) -> Candidates:

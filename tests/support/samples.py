@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from train.data.datasets import imagenet_samples
+from train.data.datasets.imagenet_samples import SAMPLES
+from train.data.datasets.imagenet_samples import WEIGHTS as PACKAGE
 
 needs_samples: Callable[[Any], Any] = pytest.mark.skipif(
-    any(imagenet_samples.missing(package) for package in imagenet_samples.PACKAGES),
+    any(SAMPLES.missing(package) for package in SAMPLES.packages),
     reason="the public MobileNetV2 is not on this machine: make weights",
 )
-FOLDER = imagenet_samples.folder()
-WEIGHTS = FOLDER / next(iter(imagenet_samples.WEIGHTS.files))
+FOLDER = SAMPLES.path
+WEIGHTS = FOLDER / next(iter(PACKAGE.files))

@@ -8,7 +8,7 @@ from train.config.base import BaseConfig, BaseData, BaseModel, BaseOptim
 
 @dataclass(frozen=True)
 class Detector(BaseModel):
-    """A detector; batch norm always uses its running statistics."""
+    """A detector."""
 
     name: str = "retinanet_prm_resnet50"
     """One of prm_flax.detection.list_detectors()."""
@@ -16,6 +16,9 @@ class Detector(BaseModel):
     """None takes the data's number of classes, another number is refused."""
     frozen_stages: int = 1
     """Of the backbone, with the stem, that are not trained; 0 for none."""
+    norms: Literal["running", "batch"] | None = None
+    """Statistics of the backbone's batch norms in training: running, theirs; batch, for
+    a backbone that starts from nothing. None: running."""
     stem: str | None = None
     """ResNets: imagenet, 3x3 or 3x3_stride2."""
     channels: int | None = None
@@ -44,7 +47,8 @@ class DetectionData(BaseData):
 
     source: str = "coco"
     """coco (any set in COCO's format), voc (XML folders), yolo (txt folders),
-    fashion_scenes (made of Fashion-MNIST's items, needs no file)."""
+    fashion_scenes (made of Fashion-MNIST's items, needs no file), trees (aerial
+    photographs, which make trees fetches)."""
     train_json: str = "annotations/instances_train2017.json"
     """coco: the training annotations, below root."""
     test_json: str = "annotations/instances_val2017.json"
@@ -66,6 +70,12 @@ class DetectionData(BaseData):
     the first of these or the longer side the second."""
     flip: bool = True
     """Mirror half of the training images."""
+    least_size: int | None = None
+    """Multi-scale training: the first of size is drawn between this and itself. Images
+    are padded as if none were reduced, so that nothing more is compiled."""
+    crop: float = 1.0
+    """Training images are cut to windows, each side of at least this share; objects
+    whose centre is in it are kept."""
     buckets: int = 4
     """Shapes that images are padded to, at most: more waste less, and compile more."""
     places: int | None = None
@@ -85,6 +95,8 @@ class DetectionData(BaseData):
     """fashion_scenes: to train and to test on."""
     scene_items: tuple[int, int] = (2, 6)
     """fashion_scenes: items of a scene, least and most."""
+    scene_fragments: int = 3
+    """fashion_scenes: pieces of items that lie about and are no objects."""
     scene_scale: tuple[float, float] = (1.0, 2.5)
     """fashion_scenes: enlargement of an item of 28×28 pixels, least and most."""
 

@@ -19,7 +19,7 @@ from prm_flax.figures import boxes as drawing
 from train.data.boxes.annotations import Annotated
 from train.data.boxes.buckets import Shape, bucket_of
 from train.data.boxes.input import Truth
-from train.data.boxes.resize import fit, on_canvas, padded
+from train.data.boxes.resize import fit, fitted, on_canvas, padded
 from train.export.weights import TrainedNetwork, save_weights
 from train.tasks.average_precision import PRECISION, DetectionEvaluator
 from train.tasks.task import Batch, Examples, Losses, MetricColumn, Picture, Shown, Task
@@ -236,7 +236,8 @@ class Detection(Task):
 
     def find(self, predict: Callable[[Batch], Any], image: np.ndarray) -> drawing.Found:
         """The boxes on an image (h, w, 3) of any size, best first."""
-        made = fit(image, np.zeros((0, 4), np.float32), self.limits)
+        own = image.shape[0], image.shape[1]
+        made = fit(image, np.zeros((0, 4), np.float32), fitted(own, self.limits))
         size = made.image.shape[0], made.image.shape[1]
         try:
             shape = self.padded_to[bucket_of(size, self.padded_to)]

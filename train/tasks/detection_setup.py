@@ -11,10 +11,12 @@ import jax
 from prm_flax.detection import create_detector
 from train.config import DetectionConfig
 from train.data.boxes.annotations import BoxSplits
+from train.data.boxes.augment import Augment
 from train.data.boxes.files import Limits, looks_like
 from train.data.boxes.input import PLACES, BoxInput, BoxPhotos, FakeBoxes
 from train.data.boxes.resize import padded
 from train.data.datasets.coco import load_coco
+from train.data.datasets.deepforest import TREES, load_trees
 from train.data.datasets.fashion_scenes import SceneRule, load_scenes
 from train.data.datasets.voc import load_voc
 from train.data.datasets.yolo import load_yolo
@@ -41,6 +43,14 @@ def check(config: DetectionConfig, devices: int) -> None:
             "data.size must be the greatest shorter side and the greatest longer one, "
             f"got {short} and {long}."
         )
+    least = config.data.least_size
+    if least is not None and not 0 < least <= short:
+        raise ValueError(
+            "data.least_size is the least that the shorter side may be drawn, within "
+            f"1 to data.size's {short}; got {least}."
+        )
+    if not 0 < config.data.crop <= 1:
+        raise ValueError(f"data.crop must be within 0 to 1, got {config.data.crop}.")
     if config.optim.schedule == "milestones" and list(
         config.optim.milestones
     ) != sorted(config.optim.milestones):
@@ -62,7 +72,7 @@ def open_images(config: DetectionConfig, shard: Shard, fetch: bool) -> BoxInput:
         batch_size=config.batch_size,
         eval_batch_size=config.eval_batch_size,
         seed=config.seed,
-        flip=data.flip,
+        augment=Augment(data.flip, data.least_size, data.crop),
         skip=data.on_bad_image == "skip",
         files=_limits(config),
         workers=cores() if data.workers is None else data.workers,
@@ -166,8 +176,16 @@ def _folders(load: Callable[..., BoxSplits]):
 
 def _scenes(config: DetectionConfig, fetch: bool) -> BoxSplits:
     data = config.data
-    rule = SceneRule(data.scene_side, data.scene_items, data.scene_scale)
+    rule = SceneRule(
+        data.scene_side, data.scene_items, data.scene_scale, data.scene_fragments
+    )
     return load_scenes(rule, data.scene_count, data.root, fetch)
+
+
+def _trees(config: DetectionConfig, fetch: bool) -> BoxSplits:
+    data = config.data
+    root = Path(data.root) if data.root else TREES.locate(fetch=fetch)
+    return load_trees(root, _limits(config), data.on_bad_image == "skip")
 
 
 SOURCES: MappingProxyType[str, Callable[[DetectionConfig, bool], BoxSplits]] = (
@@ -177,6 +195,7 @@ SOURCES: MappingProxyType[str, Callable[[DetectionConfig, bool], BoxSplits]] = (
             "voc": _folders(load_voc),
             "yolo": _folders(load_yolo),
             "fashion_scenes": _scenes,
+            "trees": _trees,
         }
     )
 )

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from train.data.boxes.annotations import BoxSet
+from train.data.boxes.augment import Augment, kept_within, moved_into
 from train.data.boxes.buckets import NOBODY, Batches, Shape, shuffled
-from train.data.boxes.resize import fit, on_canvas
+from train.data.boxes.resize import Fitted, fit, fitted, on_canvas
 from train.data.images.decode import BadImage
 from train.data.input import DataError, Shard
-from train.data.rng import words_at
 
 Example = dict[str, Any]
 
@@ -23,14 +23,14 @@ class Rule:
         limits: of the shorter and the longer side, see `resize.fitted`.
         shapes: that images are padded to.
         places: boxes that an example has room for.
-        flip: whether half of the training images are mirrored.
+        augment: how training images vary.
         skip: whether a bad image becomes an empty example; else it is an error.
     """
 
     limits: tuple[int, int]
     shapes: tuple[Shape, ...]
     places: int
-    flip: bool
+    augment: Augment
     skip: bool
 
 
@@ -71,12 +71,7 @@ class TrainExamples:
         made = shuffled(self.seed, epoch, self.buckets, self.batch_size)
         shape = self.rule.shapes[made.buckets[batch]]
         index = int(made.images[batch, rows.start + row])
-        flip = False
-        if self.rule.flip and index != NOBODY:
-            flip = bool(
-                words_at(self.seed, epoch, "flip", index, 1)[0] >> np.uint64(63)
-            )
-        return example(self.images, self.rule, index, shape, flip)
+        return example(self.images, self.rule, index, shape, (self.seed, epoch))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,13 +96,24 @@ class TestExamples:
         batch, row = divmod(place, rows.stop - rows.start)
         index = int(self.batches.images[batch, rows.start + row])
         shape = self.rule.shapes[self.batches.buckets[batch]]
-        return example(self.images, self.rule, index, shape, flip=False)
+        return example(self.images, self.rule, index, shape)
 
 
 def example(
-    images: BoxSet, rule: Rule, index: int, shape: Shape, flip: bool
+    images: BoxSet,
+    rule: Rule,
+    index: int,
+    shape: Shape,
+    visit: tuple[int, int] | None = None,
 ) -> Example:
     """One image with its boxes, padded to a shape and to a number of places.
+
+    Args:
+        images: the split.
+        rule: how they are cut.
+        index: of the image.
+        shape: that it is padded to.
+        visit: seed and epoch that decide how it varies; None: not at all.
 
     Returns:
         image uint8 (h, w, 3), size int32 (2,) its own rows and columns, scale float32
@@ -126,14 +132,38 @@ def example(
                 "it: --data.on-bad-image skip."
             ) from error
         return _empty(rule, index, shape, skipped=1)
-    found = fit(pixels, stated.boxes, rule.limits, flip)
+    found, kept = _fitted(pixels, stated.boxes, rule, index, visit)
     n, made = len(found.boxes), _empty(rule, index, shape, skipped=0)
     made["image"] = on_canvas(found.image, shape)
     made["size"][:] = found.image.shape[:2]
     made["scale"][:] = found.scale
-    made["boxes"][:n], made["label"][:n] = found.boxes, stated.labels
-    made["valid"][:n], made["crowd"][:n] = True, stated.crowd
+    made["boxes"][:n], made["label"][:n] = found.boxes, stated.labels[kept]
+    made["valid"][:n], made["crowd"][:n] = True, stated.crowd[kept]
     return made | {"mask": np.float32(1)}
+
+
+def _fitted(
+    pixels: np.ndarray,
+    boxes: np.ndarray,
+    rule: Rule,
+    index: int,
+    visit: tuple[int, int] | None,
+) -> tuple[Fitted, Any]:
+    """The image and its boxes in their new size, and which of its boxes these are."""
+    size = pixels.shape[0], pixels.shape[1]
+    everything = slice(None)
+    if visit is None:
+        return fit(pixels, boxes, fitted(size, rule.limits)), everything
+    draw, place = rule.augment, (*visit, index)
+    # Of the whole image also where a window is taken, so that it fits into its shape.
+    target = fitted(size, draw.limits(*place, rule.limits))
+    flip, window = draw.flips(*place), draw.window(*place, size)
+    if window is None:
+        return fit(pixels, boxes, target, flip), everything
+    kept = kept_within(boxes, window)
+    y, x, height, width = window
+    part = np.ascontiguousarray(pixels[y : y + height, x : x + width])
+    return fit(part, moved_into(boxes[kept], window), target, flip), kept
 
 
 def _empty(rule: Rule, index: int, shape: Shape, skipped: int) -> Example:

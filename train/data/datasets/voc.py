@@ -5,7 +5,7 @@ VOC counts pixels from 1, and both ends of a box are in it: x = xmin - 1, and
 width = xmax - xmin + 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -52,10 +52,15 @@ def _parse(root: Path, split: str) -> list[tuple[str, ElementTree.Element]]:
     stems = [
         line.split()[0] for line in listed.read_text().splitlines() if line.strip()
     ]
-    return [(stem, _tree(root / "Annotations" / f"{stem}.xml")) for stem in stems]
+    return [(stem, read_xml(root / "Annotations" / f"{stem}.xml")) for stem in stems]
 
 
-def _tree(path: Path) -> ElementTree.Element:
+def read_xml(path: Path) -> ElementTree.Element:
+    """The annotations of an image.
+
+    Raises:
+        DataError: the file cannot be read, or declares entities.
+    """
     try:
         # Without entities: the parser of the standard library expands what a file
         # declares, so that a small one could fill the memory.
@@ -81,7 +86,7 @@ def _split(root, split, files, labels, limits, skip) -> BoxSet:
             continue
         whole = int(size[0] or 0), int(size[1] or 0)
         images.append(
-            annotated(path.name, number, whole, _objects(tree, labels), strict)
+            annotated(path.name, number, whole, objects_of(tree, labels), strict)
         )
         paths.append(str(path))
     names = tuple(labels)
@@ -94,7 +99,10 @@ def _image(root: Path, name: str, stem: str) -> Path | None:
     return next((folder / n for n in names if (folder / n).is_file()), None)
 
 
-def _objects(tree: ElementTree.Element, labels: dict[str, int]) -> Iterator[Stated]:
+def objects_of(
+    tree: ElementTree.Element, labels: Mapping[str, int]
+) -> Iterator[Stated]:
+    """The objects of an image, with the label of each name."""
     for each in tree.iter("object"):
         ends = [_number(each, f"bndbox/{n}") for n in ("xmin", "ymin", "xmax", "ymax")]
         x1, y1, x2, y2 = (float("nan") if end is None else end for end in ends)

@@ -21,14 +21,23 @@ def test_the_librarys_sizes(row):
     size = tuple(row["size_hw"])
     assert list(fitted(size, LIMITS)) == row["new_hw"]
     assert list(padded(fitted(size, LIMITS))) == row["padded_hw"]
-    made = fit(np.zeros((*size, 3), np.uint8), np.zeros((0, 4), np.float32), LIMITS)
+    made = fit(
+        np.zeros((*size, 3), np.uint8),
+        np.zeros((0, 4), np.float32),
+        fitted(size, LIMITS),
+    )
     assert np.tile(made.scale, 2).tolist() == row["scale_factor_whwh_float32"]
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.booleans())
 def test_boxes_stay_within_the_image_and_on_what_they_mark(height, width, flip):
     box = np.array([[0, 0, width, height], [0, 0, width / 2, height]], np.float32)
-    made = fit(np.zeros((height, width, 3), np.uint8), box, (40, 60), flip)
+    made = fit(
+        np.zeros((height, width, 3), np.uint8),
+        box,
+        fitted((height, width), (40, 60)),
+        flip,
+    )
     h, w, _ = made.image.shape
     assert h <= 60 and w <= 60 and min(h, w) <= 40
     np.testing.assert_allclose(made.boxes[0], [0, 0, w, h], atol=1e-4)
