@@ -9,12 +9,13 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 CONFIG ?= configs/fashion_mnist/prm_resnet14.py
 JOBS ?= 2
 
-.PHONY: help env data weights solar train detect evaluate predict predict-photo test test-all \
+.PHONY: help env data weights solar train detect trees evaluate predict predict-photo test test-all \
 	lint format figures notebooks bench clean
 
 help:
 	@echo "make train     environment, data, PRM-ResNet-14 on Fashion-MNIST"
 	@echo "make detect    a small RetinaNet with PRM on scenes of Fashion-MNIST's items"
+	@echo "make trees     aerial photographs of trees in boxes (20 MB, MIT)"
 	@echo "make test      environment, data, every test but the slow ones"
 	@echo "make test-all  the slow tests, too"
 	@echo "make env       the environment alone, in $(VENV)"
@@ -50,6 +51,9 @@ solar: env
 
 train: env
 	@$(BIN)/python -m train fit $(CONFIG) $(ARGS)
+
+trees: env
+	@$(BIN)/python -m train.data.datasets.deepforest
 
 detect: env
 	@$(BIN)/python -m train fit configs/fashion_scenes/retinanet_prm_resnet14.py $(ARGS)

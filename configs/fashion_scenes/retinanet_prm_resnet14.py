@@ -23,7 +23,7 @@ def config() -> DetectionConfig:
             frozen_stages=0,
             channels=64,
             depth=1,
-            zero_init=True,
+            norms="batch",
         ),
         data=DetectionData(
             source="fashion_scenes",
