@@ -16,6 +16,7 @@ from train.distributed import on_first, say
 from train.evaluate import weights_of
 from train.experiment import Experiment, workdir_of
 from train.export import load
+from train.export.interface import interface_of
 from train.export.program import PLATFORMS, make_program
 from train.export.weights import TrainedNetwork, save_weights
 from train.workdir.files import local
@@ -42,11 +43,6 @@ def export_run(config: Config, what: Export) -> int:
 def trained(experiment: Experiment, average: bool = False) -> TrainedNetwork:
     """The network of a run's last checkpoint, or the moving average of its weights."""
     task: Any = experiment.task
-    if not hasattr(task, "network"):
-        raise ValueError(
-            f"export writes classifiers, this is a {type(task).__name__}: its weights "
-            "are in the run's folder."
-        )
     kinds = weights_of(restore(experiment))
     variables = kinds["ema" if average else "test"].variables
     return task.network(variables=jax.device_get(variables))
@@ -97,8 +93,7 @@ def _check_weights(path: Path, variables: Mapping[str, Any]) -> None:
 def _described(network: TrainedNetwork, fold: bool) -> dict[str, Any]:
     return {
         "model": network.name,
-        "input": {"shape": ["b", *network.image_shape], "dtype": "uint8"},
-        "output": {"shape": ["b", len(network.class_names)], "meaning": "logits"},
+        **interface_of(network).describe(network),
         "platforms": PLATFORMS,
         "batch_norm_folded": fold,
         "class_names": list(network.class_names),

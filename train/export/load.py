@@ -8,7 +8,11 @@ import jax.export
 
 
 def load(folder):
-    """A function, uint8 images (b, h, w, c) -> logits (b, k), and its description."""
+    """What the network says of uint8 images (b, h, w, c), and the description of it.
+
+    A classifier's logits (b, k); a detector also takes the images' sizes (b, 2), see
+    export.json.
+    """
     folder = Path(folder)
     exported = jax.export.deserialize(
         bytearray((folder / "model.stablehlo").read_bytes())

@@ -85,7 +85,7 @@ class Detection(Task):
         class_names: in the order of the labels.
         crowd_share: see `detection_loss`.
         truth: of the test images; None where none are at hand.
-        described: `variables=… -> TrainedNetwork`, what is written of weights.
+        network: `variables=… -> TrainedNetwork`, what is written of weights.
     """
 
     model: nn.Module
@@ -96,7 +96,7 @@ class Detection(Task):
     class_names: tuple[str, ...] = ()
     crowd_share: float | None = None
     truth: Truth | None = None
-    described: Callable[..., TrainedNetwork] | None = None
+    network: Callable[..., TrainedNetwork] | None = None
 
     score = "AP"
     columns = (
@@ -255,8 +255,8 @@ class Detection(Task):
 
     def save(self, path: Path, variables: Mapping[str, Any]) -> None:
         """Writes weights with what they mean, see `prm_flax.interop.safetensors`."""
-        assert self.described is not None
-        save_weights(self.described(variables=variables), path)
+        assert self.network is not None
+        save_weights(self.network(variables=variables), path)
 
     def _said(self, found: drawing.Found) -> str:
         rows = zip(found.boxes[:SAID], found.labels, found.scores, strict=False)

@@ -125,7 +125,7 @@ def make(config: DetectionConfig, images: Any) -> Detection:
         class_names=images.class_names,
         crowd_share=data.crowd_share,
         truth=images.truth,
-        described=functools.partial(
+        network=functools.partial(
             TrainedNetwork,
             name=config.model.name,
             options=options,

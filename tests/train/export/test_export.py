@@ -103,7 +103,7 @@ def test_a_program_of_other_logits_is_refused(tmp_path):
     export(given, tmp_path)
     program = (tmp_path / "model.stablehlo").read_bytes()
     with pytest.raises(RuntimeError, match="must give the network's logits"):
-        check_program(program, lambda images: 1.001 * logits(given, images), SHAPE)
+        check_program(program, lambda images: 1.001 * logits(given, images), given)
 
 
 def test_half_precision_is_exported_but_not_folded(tmp_path):
