@@ -5,7 +5,7 @@ The published labels are those of `train.data.datasets.solar_cells`.
 """
 
 from train.config import Checkpoint, Config, Data, Init, Log, Model, Optim
-from train.data.datasets import imagenet_samples
+from train.data.datasets.imagenet_samples import SAMPLES, WEIGHTS
 
 # Pixels: what one core can train on in ten minutes.
 SIZE = 96
@@ -37,8 +37,8 @@ def fine_tuned(name: str, model: Model, new: tuple[str, ...]) -> Config:
         weight_decay=1e-4,
         no_decay=NO_DECAY,
     )
-    (file,) = imagenet_samples.WEIGHTS.files
-    init = Init(str(imagenet_samples.folder() / file), new)
+    (file,) = WEIGHTS.files
+    init = Init(str(SAMPLES.path / file), new)
     data = _data(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     return _config(name, model, data, optim, init, epochs=3)
 

@@ -129,7 +129,13 @@ def trained_on_one_device(state):
     return states, losses
 
 
-@pytest.mark.parametrize("start", [given.wide, given.on_the_way], ids=["new", "later"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(given.wide, id="new", marks=pytest.mark.slow),
+        pytest.param(given.on_the_way, id="later"),
+    ],
+)
 def test_two_devices_train_as_one_does(start):
     got, want = (
         trained_by_pmap(new_state(start)),

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.detectors import BUCKETS, CLASSES, SIZES, alone, images, small
+from support.detectors import BUCKETS, CLASSES, NARROW, SIZES, alone, images, small
 
 from prm_flax import complexity
 from prm_flax.detection import create_detector, list_detectors, trainable
@@ -89,7 +89,11 @@ def test_a_stage_s_boxes_are_clipped_to_the_image(x64):
 
 
 @pytest.mark.parametrize(
-    "name", ["prm_resnet18", pytest.param("gc_resnet18", marks=pytest.mark.slow)]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("prm_resnet18", "gc_resnet18")
+    ],
 )
 def test_stem_and_stage_1_are_frozen_their_modules_too(name):
     model, variables = small("cascade_rcnn", name, jnp.float32)
@@ -125,7 +129,8 @@ def test_the_first_dense_layer_is_the_reference_s_channels_first():
     model, variables = small("cascade_rcnn", "resnet18", jnp.float32)
     weights = to_state_dict(model, variables)
     flat = weights["roi_head.bbox_head.1.shared_fcs.0.weight"]
-    assert flat.shape == (1024, 256 * 49)
+    narrow = NARROW["cascade_rcnn"]
+    assert flat.shape == (narrow["hidden"], narrow["channels"] * 49)
     own = variables["params"]["roi_head"]["bbox_head_1"]["shared_fcs_0"]["kernel"]
     assert flat[5, 3 * 49 + 8] == own[8, 3, 5]
     back = from_state_dict(model, weights)

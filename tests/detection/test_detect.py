@@ -81,9 +81,7 @@ def test_boxes_lie_in_the_original_image_best_first(kind, x64):
     assert (got.scores[got.valid] > 0.05).all()
 
 
-@pytest.mark.parametrize(
-    "kind", ["retinanet", pytest.param("cascade_rcnn", marks=SLOW)]
-)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=SLOW) for kind in KINDS])
 def test_kept_as_a_program_of_any_batch(kind):
     """Written down, read, and called with three images."""
     model, variables = small(kind, dtype=jnp.float32)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
+from support.detectors import NARROW
 from support.networks import random_variables
 
 from prm_flax import complexity
@@ -42,7 +43,7 @@ def test_any_network_of_the_zoo_is_a_backbone():
 
 @functools.cache
 def small(name="prm_resnet14"):
-    options = {"groups": 4} if name.startswith("prm") else {}
+    options = NARROW["retinanet"] | ({"groups": 4} if name.startswith("prm") else {})
     model = create_detector(f"retinanet_{name}", 3, stem="imagenet", **options)
     model = model.clone(backbone=model.backbone.clone(depths=(1, 1, 1)))
     variables = random_variables(model, (64, 64, 3), jnp.float64)

@@ -57,6 +57,8 @@ def life(folder, choose):
         return max([told, *map(int, run.stdout.read().split())])
 
 
+# A run that is killed in an epoch is resumed at each change, in e2e/test_imagenet.
+@pytest.mark.slow
 def test_ten_kills_while_saving(tmp_path):
     choose, count = random.Random(0), 0
     shapes = saver.State(

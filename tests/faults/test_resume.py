@@ -40,7 +40,7 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.slow  # ten kills while saving, and one of ImageNet's, guard a change
+@pytest.mark.slow  # a kill in an epoch of ImageNet guards a change
 def test_killed_at_every_moment(tmp_path):
     want = (
         uninterrupted()
@@ -64,6 +64,8 @@ PHASES = [
 ]
 
 
+# One process that is asked, and one of two, are asked at each change: e2e, tasks.
+@pytest.mark.slow
 def test_asked_to_stop_in_every_phase(tmp_path):
     last = 0
     for come, number, code in PHASES:

@@ -14,7 +14,7 @@ from prm_flax.detection import create_detector, pad_targets
 KINDS = ("retinanet", "cascade_rcnn")
 CLASSES = 3
 NARROW = {
-    "retinanet": {"channels": 16, "depth": 2},
+    "retinanet": {"channels": 24, "depth": 2},
     "cascade_rcnn": {"channels": 16, "hidden": 32},
 }
 BUCKETS = ((64, 96), (64, 128), (96, 96), (128, 96))

@@ -21,8 +21,8 @@ FAMILIES = {
     "inverted residuals": "prm_mobilenet_v2",
     "MnasNet": "prm_mnasnet1_0",
 }
-# Inverted residuals, too, of other widths and kernels.
-SLOW = ("MnasNet",)
+# Like the others, of other widths and kernels, or with one layer less.
+SLOW = ("MnasNet", "basic blocks")
 
 
 def small(name):
