@@ -37,6 +37,11 @@ FREE = (
     "model.kernel",
 )
 
+# Scores of a classifier, and of a detector: the first is always there.
+ACCURACIES = ("top1", "top5")
+PRECISIONS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+NOTHING = -1  # a precision without ground truth
+
 # The config and the result are a few kilobytes; data.json has a name for each class.
 MOST_BYTES, MOST_BYTES_OF_DATA = 1 << 20, 1 << 24
 
@@ -56,8 +61,9 @@ class Run(NamedTuple):
         batch_size: images of a step.
         steps: that were made.
         parameters: trainable numbers of the network.
-        top1: percent of the test images.
-        top5: percent; None where the run did not write it down.
+        scores: of the test images in percent: "top1" and, where the run wrote it down,
+            "top5" of a classifier; "AP", "AP50" and the others of a detector, without
+            those that the test images have no ground truth for.
     """
 
     folder: str
@@ -70,8 +76,7 @@ class Run(NamedTuple):
     batch_size: int
     steps: int
     parameters: int
-    top1: float
-    top5: float | None
+    scores: Mapping[str, float]
 
 
 def read_run(folder: str | os.PathLike[str]) -> Run:
@@ -91,7 +96,6 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
             f"the files of a run are of one network: {place / CONFIG} is of {model!r}, "
             f"{RESULT} of {result['model']!r}. Copy the whole folder again."
         )
-    top5 = "test_top5" in result
     return Run(
         os.fspath(folder),
         config,
@@ -103,8 +107,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
         batch_size=_count(config, "batch_size", place / CONFIG),
         steps=_count(result, "steps", place / RESULT),
         parameters=_count(result, "parameters", place / RESULT),
-        top1=_percent(result, "test_top1", place / RESULT),
-        top5=_percent(result, "test_top5", place / RESULT) if top5 else None,
+        scores=_scores(result, place / RESULT),
     )
 
 
@@ -200,6 +203,13 @@ def _percent(found: Mapping[str, Any], name: str, path: Path) -> float:
     if number and 0 <= value <= 100:
         return float(value)
     return _refuse(path, name, "a number from 0 to 100", value)
+
+
+def _scores(result: Mapping[str, Any], path: Path) -> dict[str, float]:
+    """What the run's task is told by: top-1, or average precision, and what is more."""
+    first, *others = PRECISIONS if f"test_{PRECISIONS[0]}" in result else ACCURACIES
+    there = [n for n in others if result.get(f"test_{n}", NOTHING) != NOTHING]
+    return {name: _percent(result, f"test_{name}", path) for name in (first, *there)}
 
 
 def _refuse(path: Path, name: str, rule: str, value: object) -> Any:

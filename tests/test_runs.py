@@ -16,7 +16,8 @@ def test_a_run_says_what_it_is(tmp_path):
     found = read_run(folder)
     assert found.folder == folder and found.data is None
     assert (found.model, found.source) == ("prm_resnet18", "imagenet2012")
-    assert found[6:] == (100, 256, 100 * STEPS, 11691584, 70.25, 89.125)
+    assert found[6:10] == (100, 256, 100 * STEPS, 11691584)
+    assert found.scores == {"top1": 70.25, "top5": 89.125}
     assert found.config["optim.peak_lr"] == config.optim.peak_lr
     assert found.result["name"] == config.name
 
@@ -32,7 +33,21 @@ def test_what_a_run_was_trained_on_belongs_to_it(tmp_path):
 
 
 def test_a_run_from_before_top_5_was_written_down_has_none(tmp_path):
-    assert read_run(finished(tmp_path / "run", PLAIN, top5=None)).top5 is None
+    run = read_run(finished(tmp_path / "run", PLAIN, top1=70, top5=None))
+    assert run.scores == {"top1": 70}
+
+
+def test_a_detector_has_average_precisions_but_for_those_of_nothing(tmp_path):
+    folder = finished(
+        tmp_path / "run",
+        PLAIN,
+        None,
+        None,
+        test_AP=37.7,
+        test_AP50=58,
+        test_AP_small=-1,
+    )
+    assert read_run(folder).scores == {"AP": 37.7, "AP50": 58}
 
 
 def test_a_run_that_has_not_ended_has_a_config(tmp_path):

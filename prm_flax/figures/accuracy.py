@@ -66,7 +66,7 @@ def by_heads(runs: Sequence[Run]) -> HeadsRuns:
     plain: list[float] = []
     for run in runs:
         found = plain if run.model == network else heads.setdefault(_groups(run), [])
-        found.append(run.top1)
+        found.append(run.scores["top1"])
     if not heads:
         raise ValueError(
             f"At least one run must have PRM; all {len(runs)} are of {network}. Add "

@@ -55,7 +55,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("table", help=", ".join(TABLES))
     add = parser.add_argument
-    runs = "folders of finished runs on ImageNet, for the accuracies"
+    runs = "folders of finished runs on ImageNet, or on COCO, for the scores"
     add("--runs", nargs="+", default=[], metavar="FOLDER", help=runs)
     add("--format", default="terminal", help=", ".join(FORMS))
     add("--output", metavar="FILE", help="write there instead of here")

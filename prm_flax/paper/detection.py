@@ -1,6 +1,7 @@
 """Table 4, quoted digit for digit: detectors on MS COCO (source: classification.py)."""
 
 from prm_flax.paper.form import Column, Row, Table
+from prm_flax.runs import PRECISIONS
 
 TITLES = "AP50:95 AP50 AP75 AP_S AP_M AP_L".split()
 COUNTED = Column("GMac", "counter"), Column("Parameters(M)", "parameters")
@@ -22,7 +23,7 @@ TABLE4 = Table(
     "Detection performance (%) using different backbones on the MS-COCO validation "
     "dataset.",
     ("Detector", "Backbone"),
-    (*map(Column, TITLES), *COUNTED),
+    (*map(Column, TITLES, PRECISIONS), *COUNTED),
     (
         _row(
             "RetinaNet",

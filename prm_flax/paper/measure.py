@@ -14,6 +14,7 @@ from prm_flax.counting import Complexity, complexity
 from prm_flax.detection import create_detector, trainable
 from prm_flax.interop.shapes import make_template, unflatten
 from prm_flax.paper.form import Row
+from prm_flax.runs import PRECISIONS
 
 SIZE = (224, 224)
 
@@ -87,6 +88,7 @@ MEASURES: MappingProxyType[str, Measure] = MappingProxyType(
     {
         "top1": Measure("top-1", 4),
         "top5": Measure("top-5", 4),
+        **{name: Measure(name, 1) for name in PRECISIONS},
         "counter": Measure("FLOPs (G)", 3, 10**9, lambda counts: counts.counter),
         "parameters": Measure("Parameters (M)", 3, 10**6, lambda c: c.parameters),
     }
@@ -99,6 +101,13 @@ def network(row: Row) -> nn.Module:
     return KINDS[row.kind].create(row.model, **row.options)
 
 
+def whole(row: Row) -> int:
+    """All parameters of the network of a row, trained or not."""
+    return _complexity(
+        row.kind, row.model, tuple(sorted(row.options.items()))
+    ).parameters
+
+
 def counts(row: Row) -> Complexity:
     """What the network of a row costs for an image; nothing is computed.
 
@@ -108,13 +117,20 @@ def counts(row: Row) -> Complexity:
 
 
 @functools.cache
-def _counts(kind: str, model: str, options: tuple[tuple[str, Any], ...]) -> Complexity:
+def _complexity(
+    kind: str, model: str, options: tuple[tuple[str, Any], ...]
+) -> Complexity:
     form = KINDS[kind]
-    network = form.create(model, **dict(options))
-    found = complexity(network, form.size)
+    return complexity(form.create(model, **dict(options)), form.size)
+
+
+@functools.cache
+def _counts(kind: str, model: str, options: tuple[tuple[str, Any], ...]) -> Complexity:
+    form, found = KINDS[kind], _complexity(kind, model, options)
     if form.trained is None:
         return found
-    return found._replace(parameters=form.trained(network))
+    trained = form.trained(form.create(model, **dict(options)))
+    return found._replace(parameters=trained)
 
 
 def written(name: str, exact: float, printed: str = "") -> str:

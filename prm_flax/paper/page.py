@@ -1,6 +1,6 @@
 """A table of the paper with this project's numbers beside the printed ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 from types import MappingProxyType
 from typing import NamedTuple
@@ -59,7 +59,7 @@ NO_RUN = (
 )
 NO_DETECTORS = (
     "Average precisions here are blank: this project has trained no detector on MS "
-    "COCO."
+    "COCO, and no run on it was given. Folders of runs go after --runs."
 )
 UNEXPLAINED = "It is not known why the printed number is another."
 
@@ -132,7 +132,7 @@ def _beside(measure: str, printed: str, row: Row, run: Run | None) -> str:
     """This project's number, as the paper prints its own; "" where there is none."""
     if measure in COUNTED:
         return written(measure, getattr(counts(row), measure), printed)
-    value = getattr(run, measure, None) if measure else None
+    value = run.scores.get(measure) if run else None
     return "" if value is None else written(measure, value, printed)
 
 
@@ -168,33 +168,33 @@ def _notes_of(
         marks: footnote -> its letter.
     """
     (kind,) = {row.kind for row in table.rows}
-    here = HERE.format(what=KINDS[kind].what), *SCORES[kind](table, runs)
+    here = HERE.format(what=KINDS[kind].what), _scores(*SCORES[kind], table, runs)
     feet = (f"({mark}) {why}" for why, mark in marks.items())
     return (SOURCE.format(number=table.number), *here, *table.notes, *feet)
 
 
-def _precisions(table: Table, runs: Mapping[int, Run]) -> tuple[str, ...]:
-    """Of detectors: no run fills a row."""
-    return (NO_DETECTORS,)
-
-
-def _accuracies(table: Table, runs: Mapping[int, Run]) -> tuple[str, ...]:
+def _scores(what: str, none: str, table: Table, runs: Mapping[int, Run]) -> str:
+    """Which runs the scores of a table are of."""
     if not runs:
-        return (NO_RUN,)
+        return none
     given = (
         f"{' '.join(filter(None, table.rows[i].labels))}: {_described(run)}"
         for i, run in sorted(runs.items())
     )
     blank = "" if len(runs) == len(table.rows) else " Blank: no run was given."
-    return (f"Accuracies here are of one run each ({'; '.join(given)}).{blank}",)
+    return f"{what} here are of one run each ({'; '.join(given)}).{blank}"
 
 
 def _described(run: Run) -> str:
-    missing = "" if run.top5 is not None else ", which wrote no top-5 down"
+    untold = "top1" in run.scores and "top5" not in run.scores
+    missing = ", which wrote no top-5 down" if untold else ""
     return f"{markdown(run.folder)}, {run.epochs} epochs{missing}"
 
 
-# Kind of a table's networks -> what is said of their scores.
-SCORES: MappingProxyType[str, Callable[..., tuple[str, ...]]] = MappingProxyType(
-    {"classifier": _accuracies, "detector": _precisions}
+# Kind of a table's networks -> what their scores are, and what is said without runs.
+SCORES: MappingProxyType[str, tuple[str, str]] = MappingProxyType(
+    {
+        "classifier": ("Accuracies", NO_RUN),
+        "detector": ("Average precisions", NO_DETECTORS),
+    }
 )

@@ -24,7 +24,7 @@ def run(folder, top1, name="prm_resnet14", groups=None, data=None, **changed):
     config |= {key.replace("_", ".", 1): value for key, value in changed.items()}
     result = {"model": name, "test_top1": top1, "steps": 40, "parameters": 175_180}
     source, counts = config["data.source"], (config["epochs"], 80, 40, 175_180)
-    return Run(folder, config, result, data, name, source, *counts, top1, None)
+    return Run(folder, config, result, data, name, source, *counts, {"top1": top1})
 
 
 RUNS = [

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from support.paper_runs import finished, imagenet, with_data
+from support.paper_runs import coco, detected, finished, imagenet, with_data
 
 from configs.imagenet import prm_mobilenet_v2_l1, prm_resnet18_position
 from prm_flax.paper.__main__ import TABLES
@@ -155,3 +155,55 @@ def test_a_network_that_cannot_be_is_refused_by_the_nearest_name(tmp_path):
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="Did you mean 'imagenet'"):
         unfit(TABLE5, read_run(folder))
+
+
+# All parameters: those that the paper counts, and stem and stage 1.
+RETINANET = 37_746_715 + 9_536 + 215_808 + 3 * 259
+
+
+def of_coco(folder, config=None, **changed):
+    config = config or coco("retinanet_prm_resnet50")
+    return read_run(detected(folder, config, **{"parameters": RETINANET} | changed))
+
+
+def test_a_detector_s_run_fills_its_row_of_table_4(tmp_path):
+    given = of_coco(tmp_path / "run")
+    found, unused = placed(TABLES["table4"], [given])
+    assert list(found) == [2] and not unused
+    page = make_page(TABLES["table4"], found)
+    titles = [head.title for head in page.heads]
+    first = titles.index("AP50:95")
+    plain = [cell.plain for cell in page.rows[2][first : first + 8]]
+    assert plain == ["37.7", "37.0", "58.4", "58.0", "39.7", "", "21.4", "20.0"]
+    assert any(note.startswith("Average precisions here are of") for note in page.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"steps": 10}, "10 steps of 16 images are not 24 passes over the 118,287"),
+        ({"parameters": 7}, "no row of Table 4 is retinanet_prm_resnet50"),
+    ],
+)
+def test_another_training_of_it_fills_none(tmp_path, change, words):
+    assert words in unfit(TABLES["table4"], of_coco(tmp_path / "run", **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": {"source": "voc"}}, "it is a run of 'voc', not of COCO"),
+        ({"data": {"size": (512, 512)}}, "its images have [512, 512] pixels at most"),
+        ({"init": Init()}, "it started from nothing"),
+    ],
+)
+def test_another_config_fills_none(tmp_path, change, words):
+    config = coco("retinanet_prm_resnet50")
+    if "data" in change:
+        change = {"data": dataclasses.replace(config.data, **change["data"])}
+    given = of_coco(tmp_path / "run", dataclasses.replace(config, **change))
+    assert words in unfit(TABLES["table4"], given)
+
+
+def test_classifiers_and_detectors_are_not_mixed_up(tmp_path):
+    assert "is of classifiers" in unfit(TABLE5, of_coco(tmp_path / "run"))
