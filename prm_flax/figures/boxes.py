@@ -38,6 +38,7 @@ def detections(
     class_names: Sequence[str],
     truth: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
     least: float = 0.3,
+    titles: Sequence[str] | None = None,
 ) -> None:
     """Draws images with the boxes found on them.
 
@@ -51,6 +52,7 @@ def detections(
         class_names: of the classes.
         truth: boxes (n, 4) and labels (n,) of each image, or None.
         least: score from which a box is drawn.
+        titles: of the images; None for the number of boxes.
 
     Raises:
         ValueError: no images, other numbers of them, or a path not ending in .png.
@@ -70,6 +72,9 @@ def detections(
     for i, axes in enumerate(panels[: len(images)]):
         own = None if truth is None else truth[i]
         _panel(axes, images[i], found[i], class_names, own, least)
+        shown = f"{int((found[i].scores >= least).sum())} boxes"
+        title = shown if titles is None else fitted(titles[i], WIDTH, 8)
+        axes.set_title(title, size=8, color=LIGHT.faint)
     if truth is not None:
         handles = [_line(BLUE, "-", "found"), _line(GREEN, "--", "ground truth")]
         figure.legend(
@@ -102,7 +107,6 @@ def _panel(axes: Axes, image, found: Found, names, truth, least: float) -> None:
             clip_on=True,
             bbox={"facecolor": BLUE, "edgecolor": "none", "pad": 0.6},
         )
-    axes.set_title(f"{int(shown.sum())} boxes", size=8, color=LIGHT.faint)
 
 
 def _draw(axes: Axes, box: np.ndarray, color: str, style: str) -> None:

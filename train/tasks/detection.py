@@ -21,7 +21,8 @@ from train.data.boxes.buckets import Shape, bucket_of
 from train.data.boxes.input import Truth
 from train.data.boxes.resize import fit, fitted, on_canvas, padded
 from train.export.weights import TrainedNetwork, save_weights
-from train.tasks.average_precision import PRECISION, DetectionEvaluator
+from train.tasks.average_precision import PRECISION, RESULTS, DetectionEvaluator
+from train.tasks.mistakes import cutout, mistakes
 from train.tasks.task import Batch, Examples, Losses, MetricColumn, Picture, Shown, Task
 
 # Images in a picture; boxes that are said of one; the least score of a drawn box.
@@ -46,11 +47,36 @@ def _precision(path: Path, experiment: Any, state: Any, log: Any) -> None:
     drawing.precision_recall(path, by_class, np.array(curves))
 
 
+def _mistakes(path: Path, experiment: Any, state: Any, log: Any) -> None:
+    truth = experiment.task.truth
+    results = json.loads((experiment.workdir / RESULTS).read_text())
+    found = mistakes(truth, results, DRAWN)
+    if not found:
+        raise ValueError("of the boxes that were found none is wrong.")
+    read = experiment.input.splits.test.read
+    cut = [cutout(each, read(each.number), truth.images[each.number]) for each in found]
+    drawing.detections(
+        path,
+        [part.pixels for part in cut],
+        [
+            drawing.Found(part.box[None], np.array([m.label]), np.array([m.score]))
+            for part, m in zip(cut, found, strict=True)
+        ],
+        truth.class_names,
+        [(part.boxes, part.labels) for part in cut],
+        least=0.0,
+        titles=[each.why for each in found],
+    )
+
+
 PICTURES: MappingProxyType[str, Picture] = MappingProxyType(
     {
         "curves.png": Picture("each loss, and average precision", _curves),
         "precision_recall.png": Picture(
             "precision over recall at IoU 0.5, and AP, of each class", _precision
+        ),
+        "mistakes.png": Picture(
+            "the most confident mistakes, and what is there", _mistakes
         ),
         "detections.png": Picture(
             "test images with boxes and ground truth", _detections

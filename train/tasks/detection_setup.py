@@ -43,6 +43,13 @@ def check(config: DetectionConfig, devices: int) -> None:
             "data.size must be the greatest shorter side and the greatest longer one, "
             f"got {short} and {long}."
         )
+    apart = config.parallel == "pmap" and devices > 1
+    if config.model.norms == "batch" and (apart or config.optim.accumulate > 1):
+        raise ValueError(
+            "model.norms batch takes statistics of the whole batch, which pmap and "
+            "optim.accumulate see a part of at a time: leave them out, or the norms "
+            "running."
+        )
     least = config.data.least_size
     if least is not None and not 0 < least <= short:
         raise ValueError(

@@ -36,6 +36,7 @@ MODEL = Detector(
     channels=8,
     depth=1,
 )
+OWN_NORMS = dataclasses.replace(MODEL, norms="batch", frozen_stages=0)
 
 
 def config(root, workdir, **fields):
@@ -141,8 +142,19 @@ def test_what_is_frozen_stays_and_does_not_decay(root, run, tmp_path):
     assert not same[moved]["conv1"]["kernel"]
 
 
-def after_two_steps(made, parallel):
-    """Parameters and losses, in float64 on so many devices."""
+@pytest.mark.slow
+def test_norms_of_the_batch_move_and_do_not_depend_on_devices(root, x64):
+    given = config(root, "unused", model=OWN_NORMS)
+    one, two = (after_two_steps(given, (n, "jit"), "batch_stats") for n in (1, 2))
+    means = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(one)
+             if "mean" in str(path)]  # fmt: skip
+    assert all(np.abs(leaf).max() > 0 for leaf in means)
+    for a, b in zip(*map(jax.tree.leaves, (one, two)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def after_two_steps(made, parallel, more="step"):
+    """Parameters, losses and one thing more, in float64 on so many devices."""
     count, way = parallel
     given = dataclasses.replace(made, parallel=way)
     check_options(given, count)
@@ -158,7 +170,8 @@ def after_two_steps(made, parallel):
         for batch in batches:
             used = {name: batch[name] for name in experiment.task.shapes(0)}
             state = experiment.train_step(state, experiment.put(used))
-    return jax.device_get((state.params, state.metrics.compute()))
+    found = state.params, state.metrics.compute(), getattr(state, more)
+    return jax.device_get(found)
 
 
 @functools.cache
@@ -256,7 +269,13 @@ def test_a_folder_of_another_kind_says_which(tmp_path):
     ({"model": Detector("retinanet_prm_resnet15")}, "retinanet_prm_resnet14"),
     ({"model": dataclasses.replace(MODEL, num_classes=3)}, "has 2 classes"),
     ({"optim": DetectionOptim(milestones=(22, 16))}, "must grow"),
+    ({"data": {"crop": 1.5}}, r"data\.crop must be within 0 to 1"),
+    ({"data": {"least_size": 900}}, r"data\.least_size .* 1 to data\.size's"),
+    ({"model": dataclasses.replace(MODEL, norms="batch", frozen_stages=1)},
+     "frozen_stages=1; 0 is needed"),
+    ({"model": OWN_NORMS, "parallel": "pmap"}, "statistics of the whole batch"),
 ], ids=str)  # fmt: skip
 def test_wrong_options(root, tmp_path, change, match):
+    data = dataclasses.replace(config(root, "").data, **change.pop("data", {}))
     with pytest.raises(ValueError, match=match):
-        fit(config(root, tmp_path, **change))
+        fit(config(root, tmp_path, **change, data=data))
