@@ -17,6 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from train.data.boxes.buckets import NOBODY
 from train.data.boxes.input import Truth
+from train.tasks.voc_precision import voc_precision
 from train.workdir.files import write_whole
 
 # Name -> place among pycocotools' twelve numbers.
@@ -160,13 +161,14 @@ class DetectionEvaluator:
         return made
 
     def result(self) -> dict[str, float]:
-        """The twelve numbers in percent; -1 where there is no ground truth."""
+        """COCO's twelve numbers and VOC's in percent; -1 without ground truth."""
         results = self.results()
         precision = average_precision(self.truth, results)
         self.ended = results, precision
+        numbers = precision.numbers | {"AP50_voc": voc_precision(self.truth, results)}
         return {
             name: 100 * value if value >= 0 else NOTHING
-            for name, value in precision.numbers.items()
+            for name, value in numbers.items()
         }
 
     def write(self, folder: epath.Path) -> None:

@@ -1,11 +1,9 @@
 """Object detection: a detector's losses, and average precision."""
 
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
@@ -21,68 +19,22 @@ from train.data.boxes.buckets import Shape, bucket_of
 from train.data.boxes.input import Truth
 from train.data.boxes.resize import fit, fitted, on_canvas, padded
 from train.export.weights import TrainedNetwork, save_weights
-from train.tasks.average_precision import PRECISION, RESULTS, DetectionEvaluator
-from train.tasks.mistakes import cutout, mistakes
-from train.tasks.task import Batch, Examples, Losses, MetricColumn, Picture, Shown, Task
+from train.tasks.average_precision import DetectionEvaluator
+from train.tasks.detection_pictures import DRAWN, PICTURES
+from train.tasks.task import (
+    Batch,
+    Examples,
+    Losses,
+    MetricColumn,
+    Shown,
+    Task,
+    column,
+)
 
-# Images in a picture; boxes that are said of one; the least score of a drawn box.
-DRAWN, SAID, LEAST = 12, 5, 0.5
+# Boxes that are said of an image; the least score of a drawn box.
+SAID, LEAST = 5, 0.5
 # The arrays of the ground truth in a batch, in the order of `Targets`.
 TRUTH = ("boxes", "label", "valid", "crowd")
-
-
-def _curves(path: Path, experiment: Any, state: Any, log: Any) -> None:
-    names = experiment.task.loss_names
-    drawing.curves(path, log.of("train"), log.of("test"), names)
-
-
-def _detections(path: Path, experiment: Any, state: Any, log: Any) -> None:
-    images, stated = experiment.input.sample(DRAWN)
-    experiment.show(state, images, [each.name for each in stated], stated).draw(path)
-
-
-def _precision(path: Path, experiment: Any, state: Any, log: Any) -> None:
-    found = json.loads((experiment.workdir / PRECISION).read_text())
-    by_class, curves = found.values()
-    drawing.precision_recall(path, by_class, np.array(curves))
-
-
-def _mistakes(path: Path, experiment: Any, state: Any, log: Any) -> None:
-    truth = experiment.task.truth
-    results = json.loads((experiment.workdir / RESULTS).read_text())
-    found = mistakes(truth, results, DRAWN)
-    if not found:
-        raise ValueError("of the boxes that were found none is wrong.")
-    read = experiment.input.splits.test.read
-    cut = [cutout(each, read(each.number), truth.images[each.number]) for each in found]
-    drawing.detections(
-        path,
-        [part.pixels for part in cut],
-        [
-            drawing.Found(part.box[None], np.array([m.label]), np.array([m.score]))
-            for part, m in zip(cut, found, strict=True)
-        ],
-        truth.class_names,
-        [(part.boxes, part.labels) for part in cut],
-        least=0.0,
-        titles=[each.why for each in found],
-    )
-
-
-PICTURES: MappingProxyType[str, Picture] = MappingProxyType(
-    {
-        "curves.png": Picture("each loss, and average precision", _curves),
-        "precision_recall.png": Picture(
-            "precision over recall at IoU 0.5, and AP, of each class", _precision
-        ),
-        "mistakes.png": Picture(
-            "the most confident mistakes, and what is there", _mistakes
-        ),
-        "detections.png": Picture(
-            "test images with boxes and ground truth", _detections
-        ),
-    }
-)
 
 
 def _field(name: str) -> str:
@@ -129,6 +81,7 @@ class Detection(Task):
         MetricColumn("loss", "loss", "", 4),
         MetricColumn("AP", "AP", "%", 2),
         MetricColumn("AP50", "AP50", "%", 2),
+        MetricColumn("AP50_voc", "AP50 by VOC", "%", 2),
         MetricColumn("AP75", "AP75", "%", 2),
         MetricColumn("AP_small", "AP small", "%", 2),
         MetricColumn("AP_medium", "AP medium", "%", 2),
@@ -232,7 +185,7 @@ class Detection(Task):
         """The losses while training; AP, AP50 and AP75 of an evaluation."""
         if not kind:
             return "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
-        said = self.columns[1:4]
+        said = [column(self, key) for key in ("AP", "AP50", "AP75")]
         return "  ".join(f"{kind} {c.title} {c.text(numbers[c.key])}" for c in said)
 
     def show(

@@ -8,6 +8,7 @@ import numpy as np
 
 from train.data.boxes.annotations import Annotated
 from train.data.boxes.input import Truth
+from train.data.boxes.overlap import overlaps
 
 OVERLAP = 0.5  # with an object of its class, that makes a box right
 NEAR = 0.1  # with one, that makes it only misplaced
@@ -65,31 +66,20 @@ def _judged(
     truth: Truth, image: Annotated, box: np.ndarray, label: int, taken: set[int]
 ) -> str:
     """What is wrong with a box, "" for nothing; it takes its object, if it has one."""
-    overlaps = _overlaps(box, image)
+    shares = overlaps(box, image)
     own = image.labels == label
     free = np.array([i not in taken for i in range(len(own))], bool)
-    right = own & free & ~image.crowd & (overlaps >= OVERLAP)
+    right = own & free & ~image.crowd & (shares >= OVERLAP)
     if right.any():
-        taken.add(int(np.argmax(np.where(right, overlaps, -1))))
+        taken.add(int(np.argmax(np.where(right, shares, -1))))
         return ""
-    if (own & image.crowd & (overlaps >= OVERLAP)).any():
+    if (own & image.crowd & (shares >= OVERLAP)).any():
         return ""
-    if (own & (overlaps >= OVERLAP)).any():
+    if (own & (shares >= OVERLAP)).any():
         return "found twice"
-    if (overlaps >= OVERLAP).any():
-        return f"is {truth.class_names[image.labels[int(np.argmax(overlaps))]]}"
-    return "misplaced" if (own & (overlaps >= NEAR)).any() else "nothing there"
-
-
-def _overlaps(box: np.ndarray, image: Annotated) -> np.ndarray:
-    """Intersection over union with each object, over the box's own area for crowds."""
-    low = np.maximum(box[:2], image.boxes[:, :2])
-    high = np.minimum(box[2:], image.boxes[:, 2:])
-    shared = np.maximum(high - low, 0).prod(axis=1)
-    area = (box[2:] - box[:2]).prod()
-    areas = (image.boxes[:, 2:] - image.boxes[:, :2]).prod(axis=1)
-    union = np.where(image.crowd, area, area + areas - shared)
-    return shared / np.maximum(union, np.finfo(float).tiny)
+    if (shares >= OVERLAP).any():
+        return f"is {truth.class_names[image.labels[int(np.argmax(shares))]]}"
+    return "misplaced" if (own & (shares >= NEAR)).any() else "nothing there"
 
 
 class Cutout(NamedTuple):

@@ -90,6 +90,7 @@ def test_a_run_trains_evaluates_and_reports(run):
     assert last["images"] == 3 and 0 <= last["AP"] <= 100
     report = (run / "report.md").read_text()
     assert "| epoch | test AP % | test AP50 %" in report
+    assert "mistakes.png" in report and 0 <= last["AP50_voc"] <= 100
     for name in ("curves.png", "precision_recall.png", "detections.png"):
         assert f"({name})" in report and (run / name).stat().st_size > 5_000
     assert json.loads((run / "result.json").read_text())["test_AP"] == last["AP"]
