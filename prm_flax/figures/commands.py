@@ -10,17 +10,22 @@ from prm_flax.figures import maps
 from prm_flax.figures.accuracy import by_heads, draw_accuracy
 from prm_flax.figures.canvas import check_path
 from prm_flax.figures.class_names import read_names
-from prm_flax.figures.look import Seen, look
+from prm_flax.figures.look import Seen, look, look_of_backbone
 from prm_flax.figures.looks_plot import draw_looks
 from prm_flax.figures.photo import preparation_of, read_photo
 from prm_flax.figures.rates_plot import draw_rates
 from prm_flax.figures.watch import prm_stages
-from prm_flax.figures.weights import read_weights
+from prm_flax.figures.weights import backbone_of, read_weights
 from prm_flax.interop.shapes import SAMPLE
 from prm_flax.printable import printable
 from prm_flax.runs import read_run
 
 FRESH = "untrained PRMs: θ, and so the masks, as drawn at the start"
+OF_BACKBONE = "a detector: query points and masks of its backbone, no Grad-CAM"
+NO_CLASS = (
+    "{} is a detector: of its backbone there are query points and position masks, "
+    "Grad-CAM is of a class. Leave --class-index out."
+)
 NO_PRM = (
     "{} has no PRM, so no contribution rates: take the weights of a prm_ network, such "
     "as prm_resnet14."
@@ -36,11 +41,13 @@ def rates(weights: str, path: str, **how: Any) -> None:
         **how: name, ddof, fresh.
 
     Raises:
-        ValueError: the input is wrong, or the network has no PRM.
+        ValueError: the input is wrong, or the network, or a detector's backbone, has
+            no PRM.
         OSError: a file cannot be read or written.
     """
     check_path(path)
-    found = read_weights(Path(weights), **how)
+    whole = read_weights(Path(weights), **how)
+    found = backbone_of(whole) or whole
     values = maps.contribution_rates(found.variables)
     if not values:
         raise ValueError(NO_PRM.format(found.title))
@@ -113,10 +120,22 @@ def looks(
     """
     check_path(path)
     found = read_weights(Path(weights), **how)
+    backbone = backbone_of(found)
     given = {"mean": mean, "std": std, "size": size, "resize": resize}
     chosen = {key: value for key, value in given.items() if value is not None}
-    preparation = preparation_of(found.config, found.about)._replace(**chosen)
+    preparation = preparation_of(found.config, found.about)
+    if backbone is not None:  # a detector keeps the ratio of an image
+        preparation = preparation._replace(resize=chosen.get("size", preparation.size))
+    preparation = preparation._replace(**chosen)
     pixels = read_photo(Path(image), found.channels, preparation)
+    if backbone is not None:
+        if class_index is not None:
+            raise ValueError(NO_CLASS.format(found.title))
+        print(printable(f"{found.title}: {OF_BACKBONE}"))
+        seen = look_of_backbone(backbone, pixels, preparation)
+        draw_looks(path, seen, found.title, OF_BACKBONE)
+        print(printable(f"picture: {path}"))
+        return
     file = Path(class_names) if class_names else None
     names = read_names(file, found.model.num_classes, found.about.class_names)
     seen = look(found, pixels, preparation, class_index)

@@ -61,6 +61,21 @@ def look(
     return Seen(_softmax(cam.logits[0]), int(cam.classes[0]), looks)
 
 
+def look_of_backbone(
+    weights: Weights, pixels: np.ndarray, preparation: Preparation
+) -> Looks:
+    """What the backbone of a detector looks at, which has no classes for Grad-CAM.
+
+    Args: as those of `look`.
+
+    Raises:
+        ValueError: it has no PRM, or mean or std do not fit.
+    """
+    given = weights.model, weights.variables, normalized(pixels, preparation)
+    queries, masks = maps.stage_queries(*given), maps.stage_masks(*given)
+    return Looks(pixels, {}, _first(queries), _first(masks))
+
+
 def _first(by_stage: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {stage: values[0] for stage, values in by_stage.items()}
 

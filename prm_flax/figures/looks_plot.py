@@ -28,9 +28,11 @@ class Looks(NamedTuple):
 
     Attributes:
         image: uint8 (h, w, 1 or 3), before the normalisation.
-        cams: stage -> (h', w') Grad-CAM; its stages are the columns.
+        cams: stage -> (h', w') Grad-CAM; {} for a detector.
         queries: stage -> (g, 2) row and column in pixels; {} without PRM.
         masks: stage -> (h', w') mean of D over the groups; {} without PRM.
+
+    The stages, of all that is there the same, are the columns.
     """
 
     image: np.ndarray
@@ -43,7 +45,8 @@ def draw_looks(path: str | os.PathLike, looks: Looks, title: str, note: str = ""
     """Draws what a network looks at: a row a kind, a column a stage.
 
     A heat map is enlarged bilinearly and scaled from its least to its largest value,
-    which stand below a position mask. A network without PRM has one row, Grad-CAM.
+    which stand below a position mask. A network without PRM has one row, Grad-CAM; a
+    detector has none of it.
 
     Args:
         path: of the PNG to write.
@@ -54,10 +57,10 @@ def draw_looks(path: str | os.PathLike, looks: Looks, title: str, note: str = ""
     Raises:
         ValueError: path does not end in .png.
     """
-    rows = ROWS if looks.queries else ROWS[2:]
+    rows = [*(ROWS[:2] if looks.queries else ()), *(ROWS[2:] if looks.cams else ())]
     # Where no row shows the image as it is, it has a column.
     alone = [] if looks.queries else [None]
-    columns = [*alone, *looks.cams]
+    columns = [*alone, *(looks.cams or looks.queries)]
     height = (SIDE + 0.18) * len(rows) + 0.9
     width = SIDE * len(columns) + 0.9
     figure = blank(width, height)

@@ -49,6 +49,15 @@ class Weights(NamedTuple):
         return flatten(self.variables)[template.stem].shape[template.axis]
 
 
+def backbone_of(weights: Weights) -> Weights | None:
+    """The backbone of a detector, with its weights; None for a classifier."""
+    backbone = getattr(weights.model, "backbone", None)
+    if backbone is None:
+        return None
+    parts = {kind: tree["backbone"] for kind, tree in weights.variables.items()}
+    return weights._replace(model=backbone, variables=parts)
+
+
 def read_weights(
     path: Path, name: str | None = None, ddof: int | None = None, fresh: bool = False
 ) -> Weights:

@@ -11,6 +11,7 @@ from safetensors.numpy import save as to_bytes
 from support.images import PNG
 from support.weights import write_weights
 
+from prm_flax.detection import create_detector
 from prm_flax.figures import looks_plot, maps
 from prm_flax.figures.__main__ import main
 from prm_flax.figures.look import look
@@ -18,6 +19,7 @@ from prm_flax.figures.looks_plot import Looks, draw_looks
 from prm_flax.figures.photo import Preparation, preparation_of, read_photo
 from prm_flax.figures.weights import read_weights
 from prm_flax.interop import safetensors
+from prm_flax.interop.metadata import About, Preprocessing
 from prm_flax.interop.torch import read_pth
 
 OPTIONS = {"num_classes": 10, "groups": 8, "stem": "3x3_stride2"}
@@ -32,6 +34,21 @@ CONFIG = {
 BLOCKS = [f"layer{s}_{i}/prm" for s in (1, 2, 3) for i in (0, 1)]
 
 
+def write_detector(path):
+    """A detector with some weights, of images of 64×64."""
+    name = "retinanet_prm_resnet14"
+    options = {"num_classes": 2, "stem": "imagenet", "groups": 8, "channels": 8}
+    model = create_detector(name, **options)
+    drawn = np.random.default_rng(0)
+    abstract = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 64, 64, 3)))
+    variables = jax.tree.map(
+        lambda leaf: np.float32(0.1 + 0.05 * drawn.random(leaf.shape)), abstract
+    )
+    prepared = Preprocessing((0.5,), (0.2,), (64, 64, 3), 0)
+    about = About(("a", "b"), prepared)
+    safetensors.save(path, name, options, variables, about)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A run's folder, other files of weights, a photo."""
@@ -44,6 +61,7 @@ def folder(tmp_path_factory):
     write_weights(folder / "plain.pth", "resnet14", 3, num_classes=4)
     theirs = {f"model.{n}": a for n, a in read_pth(folder / "prm.pth").items()}
     (folder / "theirs.safetensors").write_bytes(to_bytes(theirs, {"format": "pt"}))
+    write_detector(folder / "boxes.safetensors")
     (folder / "photo.png").write_bytes(PNG)
     (folder / "text.png").write_text("no image")
     names = [f"$thing_{k} caf\udce9" for k in range(10)]
@@ -196,6 +214,26 @@ def test_a_run_without_weights_is_refused(tmp_path, capsys):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     assert main(["rates", str(tmp_path), str(tmp_path / "out.png")]) == 2
     assert "model.safetensors is not there. Is the" in capsys.readouterr().err
+
+
+def test_looks_of_a_detector_are_those_of_its_backbone(files, capsys):
+    assert main(["looks", "boxes.safetensors", "photo.png", "out.png"]) == 0
+    assert "query points and masks of its backbone" in capsys.readouterr().out
+    assert matplotlib.image.imread("out.png").shape[0] > 300
+    assert main(["rates", "boxes.safetensors", "out2.png"]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[:6]] == [
+        [block, f"stage{block[5]}"] for block in BLOCKS
+    ]
+    wrong = [
+        "looks",
+        "boxes.safetensors",
+        "photo.png",
+        "out3.png",
+        "--class-index",
+        "1",
+    ]
+    assert main(wrong) == 2
+    assert "Leave --class-index out" in capsys.readouterr().err
 
 
 @pytest.fixture
