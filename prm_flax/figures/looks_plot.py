@@ -1,6 +1,7 @@
 """Figure 5: query points, position masks and Grad-CAM of one image, by stage."""
 
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,7 +58,8 @@ def draw_looks(path: str | os.PathLike, looks: Looks, title: str, note: str = ""
     Raises:
         ValueError: path does not end in .png.
     """
-    rows = [*(ROWS[:2] if looks.queries else ()), *(ROWS[2:] if looks.cams else ())]
+    there = looks.queries, looks.masks, looks.cams
+    rows = [row for row, kind in zip(ROWS, there, strict=True) if kind]
     # Where no row shows the image as it is, it has a column.
     alone = [] if looks.queries else [None]
     columns = [*alone, *(looks.cams or looks.queries)]
@@ -105,7 +107,9 @@ def _cam(axes: Axes, looks: Looks, stage: str) -> None:
     _heat(axes, looks.image, looks.cams[stage])
 
 
-DRAW = dict(zip(ROWS, (_queries, _mask, _cam), strict=True))
+DRAW: dict[str, Callable[[Axes, Looks, Any], None]] = dict(
+    zip(ROWS, (_queries, _mask, _cam), strict=True)
+)
 
 
 def _heat(axes: Axes, image: np.ndarray, values: np.ndarray) -> None:
