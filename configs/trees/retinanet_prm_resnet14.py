@@ -46,5 +46,5 @@ def config() -> DetectionConfig:
         log=Log(every_steps=10),
         epochs=10,
         batch_size=4,
-        eval_batch_size=2,
+        eval_batch_size=4,
     )

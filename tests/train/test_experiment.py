@@ -36,7 +36,7 @@ TINY_DATA = load_config(REPO / TINY).data.root
 
 
 def is_of_boxes(path):
-    return path.parts[1] in ("coco", "fashion_scenes")
+    return path.parts[1] in ("coco", "fashion_scenes", "trees")
 
 
 @pytest.mark.parametrize("path", [*filterfalse(is_of_boxes, CONFIGS)], ids=str)

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -29,8 +29,25 @@ from train.tasks.detection import Detection
 from train.tasks.task import TaskKind, normalize
 from train.validate import check_classes, check_known
 
-# COCO's train2017: images to train on, boxes of an image at most, classes.
-COCO_IMAGES, COCO_PLACES, COCO_CLASSES = 118_287, 100, 80
+
+class SetNumbers(NamedTuple):
+    """A set that is the same wherever it is.
+
+    Attributes:
+        images: to train on.
+        places: for the boxes of an image.
+        classes: how many there are.
+    """
+
+    images: int
+    places: int
+    classes: int
+
+
+# data.source -> its numbers; of COCO those of train2017.
+NUMBERS: MappingProxyType[str, SetNumbers] = MappingProxyType(
+    {"coco": SetNumbers(118_287, 100, 80), "trees": SetNumbers(162, 100, 1)}
+)
 
 
 def check(config: DetectionConfig, devices: int) -> None:
@@ -145,14 +162,14 @@ def make(config: DetectionConfig, images: Any) -> Detection:
 
 
 def fake_input(config: DetectionConfig) -> Any:
-    """Shapes and sizes alone: COCO's where its files are not at hand."""
+    """Shapes and sizes alone, where a set's files are not at hand."""
     data = config.data
-    if data.source == "coco" and not data.root:
-        shape = padded(data.size)
-        names = tuple(f"class {k}" for k in range(COCO_CLASSES))
-        places = data.places or COCO_PLACES
-        count = -(-COCO_IMAGES // config.batch_size)
-        return FakeBoxes(names, (*shape, 3), places, COCO_IMAGES, count)
+    if data.source in NUMBERS and not data.root:
+        images, places, classes = NUMBERS[data.source]
+        names = tuple(f"class {k}" for k in range(classes))
+        count = -(-images // config.batch_size)
+        shape = *padded(data.size), 3
+        return FakeBoxes(names, shape, data.places or places, images, count)
     return open_images(config, Shard(), False)
 
 

@@ -4,10 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
+from train.data.boxes.annotations import BoxSplits
 from train.data.boxes.files import Limits
+from train.data.boxes.input import places_for
 from train.data.datasets import deepforest
 from train.data.datasets.deepforest import SIDE, STEP, TEST, TRAIN, TREES, load_trees
 from train.data.input import DataError
+from train.tasks.detection_setup import NUMBERS
 
 OBJECT = (
     "<object><name>{}</name><difficult>0</difficult><bndbox><xmin>{}</xmin>"
@@ -81,5 +84,6 @@ def test_a_missing_photograph_is_said(root):
 def test_the_trees_of_the_package():
     train, test = load_trees(TREES.path, Limits())
     assert [len(image.labels) for image in test.images] == [61, 37]
-    assert len(train) == 12 * 11 + 5 * 6
+    assert len(train) == 12 * 11 + 5 * 6 == NUMBERS["trees"].images
+    assert places_for(BoxSplits(train, test), None) == NUMBERS["trees"].places
     assert train.images[0].size == (SIDE, SIDE)
